@@ -1,0 +1,60 @@
+#include <enn/actors/block_tree.hpp>
+
+#include <algorithm>
+#include <cassert>
+
+namespace enn::actors {
+
+void add_sibling(block& left, const block& right) {
+  assert(left.count == right.count && (left.first ^ left.count) == right.first);
+  model::add_gradients(right.numbers, left.numbers);
+  for (std::size_t i = 0; i < left.losses.size(); ++i)
+    left.losses[i] += right.losses[i];
+  left.rungs.insert(left.rungs.end(), right.rungs.begin(), right.rungs.end());
+  left.health.nonfinite += right.health.nonfinite;
+  if (left.health.first_node.empty())
+    left.health.first_node = right.health.first_node;
+  left.health.inputs_finite &= right.health.inputs_finite;
+  left.health.parameters_finite &= right.health.parameters_finite;
+  left.health.largest = std::max(left.health.largest, right.health.largest);
+  left.count *= 2;
+  left.hash = serialization::hash_of(left);
+}
+
+bool block_tree::covers(std::uint32_t lease) const {
+  auto after = blocks_.upper_bound(lease);
+  return after != blocks_.begin() && contains(std::prev(after)->second, lease);
+}
+
+block_tree::verdict block_tree::put(block b) {
+  auto after = blocks_.upper_bound(b.first);
+  if (after != blocks_.begin()) {
+    auto held = std::prev(after);
+    if (held->second.first == b.first && held->second.count == b.count && held->second.rungs == b.rungs
+        && held->second.hash != b.hash) {
+      blocks_.erase(held);
+      return verdict::conflict;
+    }
+    if (contains(held->second, b.first) && held->second.count >= b.count)
+      return verdict::contained;
+  }
+  auto first = b.first;
+  blocks_.erase(blocks_.lower_bound(first), blocks_.lower_bound(first + b.count));
+  blocks_.emplace(first, std::move(b));
+  merge_up(first);
+  return verdict::taken;
+}
+
+void block_tree::merge_up(std::uint32_t first) {
+  for (auto it = blocks_.find(first); it->second.count < leases_;) {
+    auto other = blocks_.find(it->second.first ^ it->second.count);
+    if (other == blocks_.end() || other->second.count != it->second.count)
+      return;
+    if (other->first < it->first)
+      std::swap(it, other);
+    add_sibling(it->second, other->second);
+    blocks_.erase(other);
+  }
+}
+
+} // namespace enn::actors

@@ -1,0 +1,38 @@
+/// How failures are met and where actors run: values handed to the actors that need them.
+#pragma once
+#include <enn/kernels/random.hpp>
+#include <enn/serialization/wire.hpp>
+
+#include <caf/fwd.hpp>
+
+#include <chrono>
+#include <functional>
+
+namespace enn::actors {
+
+/// A test's hook: asked before each lease that a worker computes; true: the worker throws. Empty in production.
+using fault_plan = std::function<bool(std::uint64_t worker, const serialization::lease&)>;
+
+struct policy {
+  /// Faults of a child since it last did its duty (completed a lease, a block, a step), after which its parent gives up.
+  std::uint32_t worker_faults = 5, supervisor_faults = 3, child_faults = 3;
+  std::uint32_t lease_failures = 2; // workers on which a lease may fail before the broker hears of it
+  std::uint32_t lease_attempts = 3; // of the broker, before the run stops
+  std::uint32_t skipped_steps = 10; // in a row with nonfinite gradients, before the run stops
+  std::chrono::milliseconds backoff{20};         // before the first restart; doubles with each fault since the last success
+  std::chrono::milliseconds lease_deadline{600000};
+  std::chrono::milliseconds request_timeout{30000};
+  std::chrono::milliseconds disk_timeout{600000};
+  std::chrono::milliseconds stop_grace{10000};   // for a child to end, before it is abandoned
+  bool threads = true; // false: everything on CAF's scheduler, so that the deterministic one can run the whole system
+  fault_plan faults;
+};
+
+/// Exponential, with up to half of it again as jitter. The jitter follows from its arguments, so tests repeat.
+inline std::chrono::milliseconds backoff(const policy& p, std::uint64_t child, std::uint32_t faults) {
+  auto base = p.backoff * (1u << std::min(faults > 0 ? faults - 1 : 0, 10u));
+  auto jitter = kernels::random_uniform({.seed = child, .step = faults}, 0);
+  return base + std::chrono::milliseconds{static_cast<std::int64_t>(static_cast<float>(base.count()) * jitter / 2)};
+}
+
+} // namespace enn::actors

@@ -1,0 +1,105 @@
+#include <enn/actors/sampler.hpp>
+
+#include <enn/actors/spawn.hpp>
+
+namespace enn::actors {
+namespace {
+
+using serialization::row_list;
+
+struct sampler_state {
+  static inline const char* name = "sampler";
+};
+
+/// Without a valid cell all sums are zero, and stay so.
+double denominator(const model::dataset& data, std::span<const std::uint64_t> rows) {
+  auto cells = model::denominator_of(data, rows);
+  return cells > 0 ? cells : 1;
+}
+
+row_list of_step(const model::run_definition& run, const model::dataset& data, std::int64_t step) {
+  auto rows = model::rows_of_step(run, data, step);
+  auto cells = denominator(data, rows);
+  return {step, std::move(rows), cells};
+}
+
+row_list of_part(const model::dataset& data, model::part part) {
+  row_list result;
+  result.rows.resize(data.rows(part));
+  for (std::uint64_t i = 0; i < result.rows.size(); ++i)
+    result.rows[i] = data.row(part, i);
+  result.denominator = denominator(data, result.rows);
+  return result;
+}
+
+/// Whether the data set has this row: parts list theirs in ascending order.
+bool exists(const model::dataset& data, std::uint64_t row) {
+  for (auto part : {model::part::train, model::part::validation, model::part::test}) {
+    std::uint64_t first = 0, last = data.rows(part);
+    while (first < last) {
+      auto middle = first + (last - first) / 2;
+      if (data.row(part, middle) < row)
+        first = middle + 1;
+      else
+        last = middle;
+    }
+    if (first < data.rows(part) && data.row(part, first) == row)
+      return true;
+  }
+  return false;
+}
+
+caf::expected<serialization::raw_rows> raw(const model::dataset& data, std::vector<std::uint64_t> rows) {
+  for (auto row : rows)
+    if (!exists(data, row))
+      return fail(ec::protocol, "raw rows: there is no row " + std::to_string(row));
+  auto size = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
+  serialization::raw_rows x{std::move(rows), size(data.feature_size()), size(data.calendar_size()), size(data.target_size()), {}, {}, {}, {}};
+  auto floats = x.feature_size + x.calendar_size + 2 * x.target_size;
+  if (x.rows.size() > serialization::frame::max_words / (floats + 1))
+    return fail(ec::protocol, "raw rows: " + std::to_string(x.rows.size()) + " rows are more than a message can hold");
+  x.features.resize(x.rows.size() * x.feature_size);
+  x.calendar.resize(x.rows.size() * x.calendar_size);
+  x.targets.resize(x.rows.size() * x.target_size);
+  x.masks.resize(x.rows.size() * x.target_size);
+  auto part = [](std::vector<float>& all, std::size_t i, std::uint64_t n) { return std::span{all}.subspan(i * n, n); };
+  for (std::size_t i = 0; i < x.rows.size(); ++i) {
+    data.copy_features<float>(x.rows[i], part(x.features, i, x.feature_size), part(x.calendar, i, x.calendar_size));
+    data.copy_targets<float>(x.rows[i], part(x.targets, i, x.target_size), part(x.masks, i, x.target_size));
+  }
+  return x;
+}
+
+sampler_actor::behavior_type sampler(sampler_actor::stateful_pointer<sampler_state> self, caf::actor_addr parent, run_ptr run,
+                                     data_ptr data) {
+  use_log(self);
+  follow(self, parent);
+  return {
+    [=](rows_atom, std::int64_t step) -> caf::result<msg<wire::Rows>> {
+      if (step < 0)
+        return fail(ec::protocol, "rows: there is no step " + std::to_string(step));
+      return serialization::write(of_step(*run, *data, step));
+    },
+    [=](rows_atom, std::uint8_t part) -> caf::result<msg<wire::Rows>> {
+      if (part > static_cast<std::uint8_t>(model::part::test))
+        return fail(ec::protocol, "rows: there is no part " + std::to_string(part));
+      return serialization::write(of_part(*data, static_cast<model::part>(part)));
+    },
+    [=](rows_atom, const msg<wire::Rows>& m) -> caf::result<msg<wire::RawRows>> {
+      auto list = serialization::read(m, serialization::bounds_of(*run, *data));
+      if (!list)
+        return list.error();
+      auto rows = raw(*data, std::move(list->rows));
+      if (!rows)
+        return rows.error();
+      return serialization::write(*rows);
+    }};
+}
+
+} // namespace
+
+sampler_actor spawn_sampler(caf::actor_system& system, caf::actor_addr parent, run_ptr run, data_ptr data, const policy& rules) {
+  return spawn_computing(system, rules, sampler, std::move(parent), std::move(run), std::move(data));
+}
+
+} // namespace enn::actors

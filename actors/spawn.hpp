@@ -1,0 +1,51 @@
+/// The one place that decides on which thread an actor runs, and what every actor of ours installs. Only sources include this.
+#pragma once
+#include <enn/actors/policy.hpp>
+#include <enn/model/error.hpp>
+
+#include <caf/all.hpp>
+#include <spdlog/spdlog.h>
+
+namespace enn::actors {
+
+/// What computes or blocks gets a thread of its own; under the deterministic scheduler nothing does.
+template <class System, class Body, class... Ts>
+auto spawn_computing(System& system, const policy& rules, Body body, Ts&&... xs) {
+  return rules.threads ? system.template spawn<caf::detached>(body, std::forward<Ts>(xs)...)
+                       : system.spawn(body, std::forward<Ts>(xs)...);
+}
+
+/// Unexpected messages and exceptions go to the log, with the actor's name; an exception's text becomes the exit reason.
+inline void use_log(caf::scheduled_actor* self) {
+  self->set_default_handler([](caf::scheduled_actor* s, caf::message_view& v) -> caf::result<caf::message> {
+    spdlog::warn("{} {} ignores an unexpected message {}", s->name(), s->id(), to_string(v.content()));
+    return caf::sec::unexpected_message;
+  });
+  self->set_exception_handler([](caf::scheduled_actor* s, std::exception_ptr& p) -> caf::error {
+    std::string text = "unknown exception";
+    try {
+      std::rethrow_exception(p);
+    } catch (const std::exception& e) {
+      text = e.what();
+    } catch (...) {
+    }
+    spdlog::warn("{} {} ends with an exception: {}", s->name(), s->id(), text);
+    return caf::make_error(caf::sec::runtime_error, std::move(text));
+  });
+}
+
+/// Ends when its parent ends, whatever happened to it.
+template <class Self, class Handle>
+void follow(Self* self, const Handle& parent) {
+  self->monitor(parent);
+  self->set_down_handler([=](caf::down_msg&) { self->quit(caf::exit_reason::user_shutdown); });
+}
+
+/// Why an actor ended, for people: the text of an error of ours, or of an exception.
+inline std::string reason_text(const caf::error& reason) {
+  if (reason.context().match_elements<std::string>())
+    return reason.context().get_as<std::string>(0);
+  return caf::to_string(reason);
+}
+
+} // namespace enn::actors

@@ -1,0 +1,282 @@
+#include <enn/actors/supervisor.hpp>
+
+#include <enn/actors/block_tree.hpp>
+#include <enn/actors/spawn.hpp>
+#include <enn/actors/worker.hpp>
+
+#include <algorithm>
+#include <deque>
+
+namespace enn::actors {
+namespace {
+
+using serialization::lease;
+
+/// A lease that this supervisor has taken and not yet answered for.
+struct job {
+  std::uint64_t number = 0;
+  lease what;
+  weights_ptr weights;
+  std::uint32_t failures = 0;
+  std::size_t last_seat = ~std::size_t{0}; // where it was computed; another one is preferred if it failed there
+};
+
+struct seat {
+  worker_actor worker;          // null: being restarted
+  std::optional<job> at_work;
+  std::uint32_t faults = 0;     // since the last completed lease
+  std::uint32_t ticks = 0;      // since the job began
+};
+
+struct supervisor_state;
+using self_ptr = supervisor_actor::stateful_pointer<supervisor_state>;
+
+struct supervisor_state {
+  static inline const char* name = "supervisor";
+  self_ptr self = nullptr;
+  node_actor node;
+  run_ptr run;
+  data_ptr data;
+  policy rules;
+  serialization::bounds limits;
+  std::vector<seat> seats;
+  std::deque<job> queue;
+  std::uint64_t next_job = 1;
+  std::uint64_t task = 0; // the newest one; results and leases of older ones are stale
+  std::optional<block_tree> sums;
+  bool ending = false;
+  caf::error reason;
+
+  void take(const msg<wire::Lease>& m, const weights_ptr& weights);
+  void begin_task(std::uint64_t number);
+  void give_room(std::size_t leases);
+  void assign();
+  void start(seat& s, job j);
+  void finish(std::uint64_t number, const msg<wire::Block>& m);
+  void settle(block b);
+  void send_lone_blocks();
+  bool is_coming(std::uint32_t lease_index) const;
+  void on_down(const caf::down_msg& down);
+  void fault(std::size_t index, const std::string& cause);
+  void lease_failed(job j, const std::string& cause);
+  void open_seat(std::size_t index);
+  void check_deadlines();
+  void end(caf::error why);
+  void end_if_empty();
+};
+
+// -- leases in, blocks out ------------------------------------------------------------------------------------------------
+
+void supervisor_state::take(const msg<wire::Lease>& m, const weights_ptr& weights) {
+  auto l = serialization::read(m, limits);
+  if (!l)
+    return end(l.error());
+  begin_task(l->task);
+  if (l->task == task && !ending)
+    queue.push_back({next_job++, std::move(*l), weights});
+  else
+    give_room(1);
+  assign();
+}
+
+/// The broker serves one task at a time, so a lease of a newer task says that the older ones are over.
+void supervisor_state::begin_task(std::uint64_t number) {
+  if (number <= task)
+    return;
+  task = number;
+  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases));
+  give_room(queue.size());
+  queue.clear();
+}
+
+/// A lease that is no longer ours, done or not, makes room for another.
+void supervisor_state::give_room(std::size_t leases) {
+  if (leases > 0)
+    self->send(node, credit_atom_v, static_cast<std::uint32_t>(leases));
+}
+
+void supervisor_state::assign() {
+  for (std::size_t i = 0; i < seats.size() && !queue.empty(); ++i) {
+    auto& s = seats[i];
+    if (!s.worker || s.at_work)
+      continue;
+    auto it = std::find_if(queue.begin(), queue.end(), [&](const job& j) { return j.last_seat != i; });
+    if (it == queue.end())
+      it = queue.begin(); // nobody else is better: a new worker on the old seat is another worker
+    auto j = std::move(*it);
+    queue.erase(it);
+    start(s, std::move(j));
+  }
+}
+
+void supervisor_state::start(seat& s, job j) {
+  s.ticks = 0;
+  j.last_seat = static_cast<std::size_t>(&s - seats.data());
+  self->send(s.worker, compute_atom_v, j.number, serialization::write(j.what), j.weights);
+  s.at_work = std::move(j);
+}
+
+void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
+  auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return x.at_work && x.at_work->number == number; });
+  if (s == seats.end())
+    return; // of a worker that was given up on: its lease was given to another
+  auto j = std::move(*s->at_work);
+  s->at_work.reset();
+  auto b = serialization::read(m, limits);
+  if (!b)
+    return fault(static_cast<std::size_t>(s - seats.begin()), text_of(b.error()));
+  s->faults = 0;
+  const auto& health = b->health;
+  if (!health.ok() && health.inputs_finite && health.parameters_finite && j.what.start != model::rung::master) {
+    spdlog::debug("The supervisor computes lease {} of step {} again on the master rung: nonfinite numbers first at {}",
+                  j.what.index, j.what.step, health.first_node);
+    j.what.start = model::rung::master;
+    j.number = next_job++;
+    queue.push_front(std::move(j));
+  } else {
+    give_room(1);
+    if (j.what.task == task)
+      settle(std::move(*b));
+  }
+  assign();
+}
+
+/// Training sums wait here for siblings that this supervisor computes too; everything else goes up at once.
+void supervisor_state::settle(block b) {
+  if (b.kind != model::lease_kind::train) {
+    self->send(node, done_atom_v, serialization::write(b));
+    return;
+  }
+  if (sums->put(std::move(b)) == block_tree::verdict::conflict)
+    end(fail(ec::not_reproducible, "two workers computed different bits for one lease"));
+  send_lone_blocks();
+}
+
+void supervisor_state::send_lone_blocks() {
+  if (!sums)
+    return;
+  for (const auto& b : sums->take_alone([this](std::uint32_t i) { return is_coming(i); }))
+    self->send(node, done_atom_v, serialization::write(b));
+}
+
+bool supervisor_state::is_coming(std::uint32_t lease_index) const {
+  auto same = [&](const job& j) { return j.what.task == task && j.what.index == lease_index; };
+  return std::any_of(queue.begin(), queue.end(), same)
+         || std::any_of(seats.begin(), seats.end(), [&](const seat& s) { return s.at_work && same(*s.at_work); });
+}
+
+// -- failures -------------------------------------------------------------------------------------------------------------
+
+void supervisor_state::on_down(const caf::down_msg& down) {
+  if (down.source == node.address())
+    return end(caf::exit_reason::user_shutdown);
+  auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return x.worker && x.worker.address() == down.source; });
+  if (s == seats.end())
+    return;
+  s->worker = nullptr;
+  if (ending)
+    return end_if_empty();
+  fault(static_cast<std::size_t>(s - seats.begin()), reason_text(down.reason));
+}
+
+/// The worker of this seat is dead or wrong: its lease goes elsewhere, a new worker comes after a pause.
+void supervisor_state::fault(std::size_t index, const std::string& cause) {
+  auto& s = seats[index];
+  if (auto dead = std::exchange(s.worker, nullptr)) {
+    self->demonitor(dead.address());
+    self->send_exit(dead, caf::exit_reason::kill);
+  }
+  ++s.faults;
+  auto text = "worker " + std::to_string(index) + ": " + cause;
+  if (auto j = std::exchange(s.at_work, std::nullopt))
+    lease_failed(std::move(*j), text);
+  if (s.faults > rules.worker_faults)
+    return end(fail(ec::gave_up, text + " (" + std::to_string(s.faults) + " faults without a completed lease)"));
+  self->delayed_send(self, backoff(rules, index, s.faults), restart_atom_v, static_cast<std::uint64_t>(index));
+  assign();
+}
+
+/// The same lease with the same rung on another worker: an exception never lowers a rung. After enough workers the broker hears.
+void supervisor_state::lease_failed(job j, const std::string& cause) {
+  if (j.what.task != task)
+    return give_room(1);
+  if (++j.failures < rules.lease_failures) {
+    j.number = next_job++;
+    queue.push_front(std::move(j));
+    return;
+  }
+  give_room(1);
+  self->send(node, failed_atom_v,
+             serialization::write(serialization::failure{j.what.task, j.what.index, j.what.attempt, cause}));
+  send_lone_blocks();
+}
+
+void supervisor_state::open_seat(std::size_t index) {
+  if (ending)
+    return;
+  seats[index].worker = spawn_worker(self->system(), self->address(), index, run, data, rules);
+  self->monitor(seats[index].worker);
+  assign();
+}
+
+/// Called every quarter of the deadline. A stuck thread cannot be ended from outside: it is left alone, its answer ignored.
+void supervisor_state::check_deadlines() {
+  for (std::size_t i = 0; i < seats.size(); ++i)
+    if (seats[i].at_work && ++seats[i].ticks > 4)
+      fault(i, "no answer before the deadline of " + std::to_string(rules.lease_deadline.count()) + " ms");
+}
+
+// -- the end --------------------------------------------------------------------------------------------------------------
+
+void supervisor_state::end(caf::error why) {
+  if (ending)
+    return;
+  ending = true;
+  reason = std::move(why);
+  queue.clear();
+  for (auto& s : seats)
+    if (s.worker)
+      self->send_exit(s.worker, caf::exit_reason::user_shutdown);
+  end_if_empty();
+}
+
+void supervisor_state::end_if_empty() {
+  if (std::none_of(seats.begin(), seats.end(), [](const seat& s) { return static_cast<bool>(s.worker); }))
+    self->quit(reason);
+}
+
+supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_ptr run, data_ptr data, std::uint32_t workers,
+                                           policy rules) {
+  use_log(self);
+  auto& st = self->state;
+  st.self = self;
+  st.node = std::move(node);
+  st.limits = serialization::bounds_of(*run, *data);
+  st.run = std::move(run);
+  st.data = std::move(data);
+  st.rules = std::move(rules);
+  st.seats.resize(workers);
+  self->monitor(st.node);
+  self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
+  self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
+  for (std::size_t i = 0; i < workers; ++i)
+    st.open_seat(i);
+  self->delayed_send(self, st.rules.lease_deadline / 4, caf::tick_atom_v);
+  return {
+    [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights) { self->state.take(m, weights); },
+    [=](done_atom, std::uint64_t job, const msg<wire::Block>& m) { self->state.finish(job, m); },
+    [=](restart_atom, std::uint64_t index) { self->state.open_seat(index); },
+    [=](caf::tick_atom) {
+      self->state.check_deadlines();
+      self->delayed_send(self, self->state.rules.lease_deadline / 4, caf::tick_atom_v);
+    }};
+}
+
+} // namespace
+
+supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, data_ptr data, std::uint32_t workers,
+                                  const policy& rules) {
+  return spawn_computing(system, rules, supervisor, std::move(parent), std::move(run), std::move(data), workers, rules);
+}
+
+} // namespace enn::actors

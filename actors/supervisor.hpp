@@ -1,0 +1,12 @@
+/// The only one that talks to workers. See SUPERVISOR in interfaces.hpp, and README.md for who restarts whom.
+#pragma once
+#include <enn/actors/interfaces.hpp>
+#include <enn/actors/policy.hpp>
+
+namespace enn::actors {
+
+/// Ends when `parent` ends, after its workers. The caller monitors it.
+supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, data_ptr data, std::uint32_t workers,
+                                  const policy& rules);
+
+} // namespace enn::actors

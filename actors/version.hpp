@@ -1,0 +1,32 @@
+/// A training version: an immutable value, shared by pointer inside the coordinator process. On disk it is a checkpoint.
+#pragma once
+#include <enn/model/training/trainer.hpp>
+#include <enn/serialization/wire.hpp>
+
+namespace enn::actors {
+
+struct training_version {
+  model::training_tensors tensors;
+  model::run_state state;
+};
+using version_ptr = std::shared_ptr<const training_version>;
+using run_ptr = std::shared_ptr<const model::run_definition>;
+using data_ptr = std::shared_ptr<const model::dataset>;
+
+version_ptr first_version(const model::run_definition& run);
+std::uint64_t hash_of_weights(const training_version& version);
+
+serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version);
+
+/// What a checkpoint holds, checked against itself: tensor sizes, layout, kernel set.
+struct restored {
+  run_ptr run;
+  version_ptr version;
+};
+caf::expected<restored> restore(const serialization::checkpoint& from);
+
+/// ec::bad_config or ec::data_mismatch naming the first difference between the run asked for and the one recorded. [run] may
+/// differ: nothing there can change a bit.
+caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded);
+
+} // namespace enn::actors

@@ -1,0 +1,28 @@
+# Debian ships CAF without a CMake package. Components, in dependency order: core io openssl.
+find_path(CAF_INCLUDE_DIR caf/config.hpp)
+if(CAF_INCLUDE_DIR)
+  file(STRINGS "${CAF_INCLUDE_DIR}/caf/config.hpp" _caf_version REGEX "^#define CAF_VERSION [0-9]+")
+  string(REGEX MATCH "[0-9]+" _caf_version "${_caf_version}")
+  math(EXPR _caf_minor "(${_caf_version} / 100) % 100")
+  math(EXPR _caf_patch "${_caf_version} % 100")
+  set(CAF_VERSION "0.${_caf_minor}.${_caf_patch}")
+endif()
+find_package(Threads REQUIRED)
+set(_caf_needs_core Threads::Threads)
+set(_caf_needs_io CAF::core)
+set(_caf_needs_openssl CAF::io)
+foreach(_c IN LISTS CAF_FIND_COMPONENTS)
+  find_library(CAF_${_c}_LIBRARY NAMES caf_${_c})
+  if(CAF_${_c}_LIBRARY)
+    set(CAF_${_c}_FOUND TRUE)
+    if(NOT TARGET CAF::${_c})
+      add_library(CAF::${_c} SHARED IMPORTED)
+      set_target_properties(CAF::${_c} PROPERTIES
+        IMPORTED_LOCATION "${CAF_${_c}_LIBRARY}"
+        INTERFACE_INCLUDE_DIRECTORIES "${CAF_INCLUDE_DIR}"
+        INTERFACE_LINK_LIBRARIES "${_caf_needs_${_c}}")
+    endif()
+  endif()
+endforeach()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(CAF REQUIRED_VARS CAF_INCLUDE_DIR VERSION_VAR CAF_VERSION HANDLE_COMPONENTS)

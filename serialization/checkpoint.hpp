@@ -1,0 +1,70 @@
+/// A training version on disk: HDF5, one file, checksums. docs/formats.md describes it for a second implementation.
+#pragma once
+#include <enn/model/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace enn::serialization {
+
+using name_values = std::vector<std::pair<std::string, std::string>>;
+
+/// All that is needed to go on with the same bits, and to predict without the original configuration.
+struct checkpoint {
+  std::int64_t step = 0;
+  name_values configuration;         // model/config/text.hpp
+  name_values state;                 // run_state, the same form
+  name_values facts;                 // versions, machine, kernel set, data fingerprint: for people and for checks
+  std::vector<std::byte> graph;      // Cap'n Proto message, serialization/graph_wire.hpp
+  std::vector<std::byte> data_facts; // Cap'n Proto message
+  /// Tensors of the weight layout, flat float32, one a name: "weights", "first", "second", "average" (absent: empty).
+  std::vector<std::pair<std::string, std::vector<float>>> tensors;
+  /// Layout, so that a stranger finds each parameter: path, extents, offset.
+  struct entry {
+    std::string path;
+    std::vector<std::int64_t> extent;
+    std::int64_t offset = 0;
+  };
+  std::vector<entry> layout;
+};
+
+/// What a checkpoint holds, as one XXH3-128: docs/formats.md says over which bytes. Equal content, equal fingerprint.
+std::string content_fingerprint(const checkpoint& value);
+
+/// Writes to a temporary name in the same folder, reads it back and compares, fsyncs, renames over `path`, fsyncs the
+/// folder. On failure nothing at `path` has changed and the temporary file is gone; errors: ec::io_failed with the reason
+/// (disk full, no permission; names that a file cannot hold). Equal content gives equal bytes.
+caf::expected<void> write_checkpoint(const std::filesystem::path& path, const checkpoint& value);
+
+/// Verifies every checksum. Errors: ec::io_failed, ec::bad_checkpoint naming file, dataset, expected, found (the whole file is
+/// checked first: a flipped bit is reported for it, not for a dataset).
+caf::expected<checkpoint> read_checkpoint(const std::filesystem::path& path);
+
+/// The checkpoint folder of a run: step-00001000.h5 ..., `last` and `best` as small text files that name one of them.
+class checkpoint_folder {
+public:
+  /// Makes the folder; sweeps temporary files that a crash left behind. `keep` is at least 1.
+  static caf::expected<checkpoint_folder> open(std::filesystem::path folder, std::size_t keep);
+
+  /// Writes step-N.h5, points `last` (and `best` if asked) to it, then removes those older than the newest `keep` up to N,
+  /// never one that `last` or `best` names. Later steps, an abandoned future after a rewind, are left alone.
+  caf::expected<void> save(const checkpoint& value, bool best);
+  /// The one that `last` names, or else the newest before it that verifies (without a readable `last`: the newest of all);
+  /// `skipped` lists those that did not, with reasons. Errors: ec::io_failed if there is none, ec::bad_checkpoint if none
+  /// verifies.
+  caf::expected<checkpoint> load_last(std::vector<std::string>& skipped) const;
+  /// Errors: ec::io_failed if there is no `best`, and those of read_checkpoint.
+  caf::expected<checkpoint> load_best() const;
+  const std::filesystem::path& path() const { return folder_; }
+
+private:
+  checkpoint_folder() = default;
+  std::filesystem::path folder_;
+  std::size_t keep_ = 3;
+};
+
+} // namespace enn::serialization

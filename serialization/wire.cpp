@@ -1,0 +1,461 @@
+#include <enn/serialization/wire.hpp>
+
+#include <enn/model/config/text.hpp>
+#include <enn/serialization/schema/graph.capnp.h>
+
+#include <kj/exception.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+namespace enn::serialization {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "floats travel as their little-endian bytes");
+
+// -- reading: checks throw `bad`, and guarded() turns that and Cap'n Proto's exceptions into ec::protocol --------------------
+
+struct bad {
+  std::string text;
+};
+
+void expect(bool good, const char* field, const std::string& expected, const std::string& found) {
+  if (!good)
+    throw bad{std::string{field} + ": expected " + expected + ", found " + found};
+}
+
+void at_most(const char* field, std::uint64_t found, std::uint64_t most) {
+  expect(found <= most, field, "at most " + std::to_string(most), std::to_string(found));
+}
+
+void exactly(const char* field, std::uint64_t found, std::uint64_t expected) {
+  expect(found == expected, field, std::to_string(expected), std::to_string(found));
+}
+
+template <class Schema, class Read>
+auto guarded(const char* what, const msg<Schema>& m, Read&& body)
+  -> caf::expected<decltype(body(std::declval<typename Schema::Reader>()))> {
+  try {
+    if (m.data().empty())
+      throw bad{"empty message"};
+    auto reader = m.data().reader();
+    return body(reader.template getRoot<Schema>());
+  } catch (const bad& e) {
+    return fail(ec::protocol, std::string{what} + ": " + e.text);
+  } catch (const kj::Exception& e) {
+    return fail(ec::protocol, std::string{what} + ": " + e.getDescription().cStr());
+  } catch (const std::exception& e) {
+    return fail(ec::protocol, std::string{what} + ": " + e.what());
+  }
+}
+
+// -- flat vectors -------------------------------------------------------------------------------------------------------------
+
+using chunk_list = capnp::List<capnp::Data>;
+constexpr std::uint64_t chunk_floats = chunk_bytes / sizeof(float);
+
+std::uint64_t chunks_of(std::uint64_t floats) {
+  return (floats + chunk_floats - 1) / chunk_floats;
+}
+
+std::span<const float> chunk(std::span<const float> all, std::uint64_t number) {
+  auto first = number * chunk_floats;
+  return all.subspan(first, std::min<std::uint64_t>(chunk_floats, all.size() - first));
+}
+
+void put(chunk_list::Builder to, std::span<const float> all, std::uint64_t first_chunk = 0) {
+  for (unsigned i = 0; i < to.size(); ++i) {
+    auto part = chunk(all, first_chunk + i);
+    std::memcpy(to.init(i, static_cast<unsigned>(part.size_bytes())).begin(), part.data(), part.size_bytes());
+  }
+}
+
+void get(const char* field, chunk_list::Reader from, std::span<float> into, std::uint64_t first_chunk = 0) {
+  at_most(field, first_chunk + from.size(), chunks_of(into.size()));
+  for (unsigned i = 0; i < from.size(); ++i) {
+    auto part = chunk(into, first_chunk + i);
+    exactly(field, from[i].size(), part.size_bytes());
+    std::memcpy(into.data() + (first_chunk + i) * chunk_floats, from[i].begin(), part.size_bytes());
+  }
+}
+
+/// The whole vector: as many chunks as `size` floats need, no more.
+std::vector<float> get_all(const char* field, chunk_list::Reader from, std::uint64_t size) {
+  exactly(field, from.size(), chunks_of(size));
+  std::vector<float> result(size);
+  get(field, from, result);
+  return result;
+}
+
+std::uint64_t hint(std::uint64_t floats, std::uint64_t others = 0) {
+  return floats / 2 + chunks_of(floats) * 2 + others + 128;
+}
+
+// -- lists and enumerations -----------------------------------------------------------------------------------------------
+
+template <class Value>
+std::vector<Value> get_list(typename capnp::List<Value>::Reader from) {
+  std::vector<Value> result;
+  result.reserve(from.size());
+  for (auto value : from)
+    result.push_back(value);
+  return result;
+}
+
+std::vector<std::uint64_t> get_rows(capnp::List<std::uint64_t>::Reader from, const bounds& limits) {
+  at_most("rows", from.size(), limits.rows);
+  return get_list<std::uint64_t>(from);
+}
+
+template <class Builder, class Values>
+void put_list(Builder to, const Values& values) {
+  for (unsigned i = 0; i < to.size(); ++i)
+    to.set(i, values[i]);
+}
+
+wire::Kind put_kind(model::lease_kind kind) {
+  return static_cast<wire::Kind>(kind);
+}
+
+model::lease_kind get_kind(wire::Kind kind) {
+  at_most("kind", static_cast<std::uint64_t>(kind), static_cast<std::uint64_t>(model::lease_kind::predict));
+  return static_cast<model::lease_kind>(kind);
+}
+
+model::rung get_rung(std::uint8_t rung) {
+  at_most("rung", rung, static_cast<std::uint64_t>(model::rung::master));
+  return static_cast<model::rung>(rung);
+}
+
+weights_id get_id(wire::WeightsId::Reader from) {
+  return {from.getStep(), from.getAveraged()};
+}
+
+void put_id(wire::WeightsId::Builder to, weights_id id) {
+  to.setStep(id.step);
+  to.setAveraged(id.averaged);
+}
+
+double get_denominator(double value) {
+  expect(std::isfinite(value) && value >= 0, "denominator", "a finite number, not negative", std::to_string(value));
+  return value;
+}
+
+void check_range(std::uint32_t first, std::uint32_t count) {
+  expect(std::has_single_bit(count) && first % count == 0 && count <= 4096, "range",
+         "a power of two of leases at a multiple of it", std::to_string(first) + "+" + std::to_string(count));
+}
+
+std::uint64_t numbers_expected(model::lease_kind kind, std::uint64_t rows, const bounds& limits) {
+  switch (kind) {
+    case model::lease_kind::train: return limits.parameters;
+    case model::lease_kind::evaluate: return 0;
+    case model::lease_kind::predict: return rows * limits.target_size;
+  }
+  return 0;
+}
+
+} // namespace
+
+bounds bounds_of(const model::run_definition& run, const model::dataset& data) {
+  bounds result;
+  result.parameters = static_cast<std::uint64_t>(run.layout.size);
+  result.target_size = static_cast<std::uint64_t>(data.target_size());
+  for (const auto& output : run.network.outputs)
+    result.losses += output.role == model::output_role::loss;
+  return result;
+}
+
+// -- leases and blocks --------------------------------------------------------------------------------------------------------
+
+msg<wire::Lease> write(const lease& x) {
+  return msg<wire::Lease>::make([&](wire::Lease::Builder to) {
+    to.setTask(x.task);
+    to.setKind(put_kind(x.kind));
+    to.setStep(x.step);
+    to.setIndex(x.index);
+    to.setAttempt(x.attempt);
+    put_id(to.initWeights(), x.weights);
+    to.setStart(static_cast<std::uint8_t>(x.start));
+    put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
+    to.setDenominator(x.denominator);
+  }, 64 + x.rows.size());
+}
+
+caf::expected<lease> read(const msg<wire::Lease>& m, const bounds& limits) {
+  return guarded("lease", m, [&](wire::Lease::Reader from) {
+    lease x;
+    x.task = from.getTask();
+    x.kind = get_kind(from.getKind());
+    x.step = from.getStep();
+    x.index = from.getIndex();
+    x.attempt = from.getAttempt();
+    x.weights = get_id(from.getWeights());
+    x.start = get_rung(from.getStart());
+    x.rows = get_rows(from.getRows(), limits);
+    x.denominator = get_denominator(from.getDenominator());
+    return x;
+  });
+}
+
+std::uint64_t hash_of(const block& x) {
+  auto losses = XXH3_64bits(x.losses.data(), x.losses.size() * sizeof(double));
+  return XXH3_64bits_withSeed(x.numbers.data(), x.numbers.size() * sizeof(float), losses);
+}
+
+msg<wire::Block> write(const block& x) {
+  return msg<wire::Block>::make([&](wire::Block::Builder to) {
+    to.setTask(x.task);
+    to.setKind(put_kind(x.kind));
+    to.setStep(x.step);
+    to.setFirst(x.first);
+    to.setCount(x.count);
+    auto rungs = to.initRungs(static_cast<unsigned>(x.rungs.size()));
+    std::transform(x.rungs.begin(), x.rungs.end(), rungs.begin(), [](model::rung r) { return static_cast<capnp::byte>(r); });
+    put_list(to.initLosses(static_cast<unsigned>(x.losses.size())), x.losses);
+    auto health = to.initHealth();
+    health.setNonfinite(x.health.nonfinite);
+    health.setFirstNode(x.health.first_node);
+    health.setInputsFinite(x.health.inputs_finite);
+    health.setParametersFinite(x.health.parameters_finite);
+    health.setLargest(x.health.largest);
+    to.setSize(x.numbers.size());
+    put(to.initChunks(static_cast<unsigned>(chunks_of(x.numbers.size()))), x.numbers);
+    put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
+    to.setHash(x.hash);
+  }, hint(x.numbers.size(), x.rows.size() + x.rungs.size() + x.losses.size()));
+}
+
+caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits) {
+  return guarded("block", m, [&](wire::Block::Reader from) {
+    block x;
+    x.task = from.getTask();
+    x.kind = get_kind(from.getKind());
+    x.step = from.getStep();
+    x.first = from.getFirst();
+    x.count = from.getCount();
+    check_range(x.first, x.count);
+    exactly("rungs", from.getRungs().size(), x.count);
+    for (auto rung : from.getRungs())
+      x.rungs.push_back(get_rung(rung));
+    exactly("losses", from.getLosses().size(), x.kind == model::lease_kind::predict ? 0 : limits.losses);
+    x.losses = get_list<double>(from.getLosses());
+    auto health = from.getHealth();
+    x.health.nonfinite = health.getNonfinite();
+    x.health.first_node = health.getFirstNode();
+    x.health.inputs_finite = health.getInputsFinite();
+    x.health.parameters_finite = health.getParametersFinite();
+    x.health.largest = health.getLargest();
+    x.rows = get_rows(from.getRows(), limits);
+    exactly("size", from.getSize(), numbers_expected(x.kind, x.rows.size(), limits));
+    x.numbers = get_all("chunks", from.getChunks(), from.getSize());
+    x.hash = from.getHash();
+    exactly("hash", x.hash, hash_of(x));
+    return x;
+  });
+}
+
+msg<wire::Failure> write(const failure& x) {
+  return msg<wire::Failure>::make([&](wire::Failure::Builder to) {
+    to.setTask(x.task);
+    to.setIndex(x.index);
+    to.setAttempt(x.attempt);
+    to.setCause(x.cause);
+  });
+}
+
+caf::expected<failure> read(const msg<wire::Failure>& m) {
+  return guarded("failure", m, [](wire::Failure::Reader from) {
+    return failure{from.getTask(), from.getIndex(), from.getAttempt(), from.getCause()};
+  });
+}
+
+// -- nodes and weights --------------------------------------------------------------------------------------------------------
+
+enlistment enlist(std::string cluster, std::uint32_t workers, std::string kernels) {
+  return {std::move(cluster), "enn 0.1.0", wire::SCHEMA_VERSION, "local", workers, std::move(kernels)};
+}
+
+msg<wire::Enlistment> write(const enlistment& x) {
+  return msg<wire::Enlistment>::make([&](wire::Enlistment::Builder to) {
+    to.setCluster(x.cluster);
+    to.setBuild(x.build);
+    to.setSchema(x.schema);
+    to.setMachine(x.machine);
+    to.setWorkers(x.workers);
+    to.setKernels(x.kernels);
+  });
+}
+
+caf::expected<enlistment> read(const msg<wire::Enlistment>& m) {
+  return guarded("enlistment", m, [](wire::Enlistment::Reader from) {
+    at_most("workers", from.getWorkers(), 1024);
+    return enlistment{from.getCluster(), from.getBuild(), from.getSchema(), from.getMachine(), from.getWorkers(), from.getKernels()};
+  });
+}
+
+caf::expected<void> check_same(const enlistment& ours, const enlistment& theirs) {
+  auto differ = [](const char* field, const std::string& expected, const std::string& found) {
+    return fail(ec::protocol, std::string{"enlistment refused: "} + field + " is " + found + " there, " + expected + " here");
+  };
+  if (ours.cluster != theirs.cluster)
+    return differ("cluster", ours.cluster, theirs.cluster);
+  if (ours.build != theirs.build)
+    return differ("build", ours.build, theirs.build);
+  if (ours.schema != theirs.schema)
+    return differ("schema version", std::to_string(ours.schema), std::to_string(theirs.schema));
+  if (ours.kernels != theirs.kernels)
+    return differ("kernel set", ours.kernels, theirs.kernels);
+  return caf::unit;
+}
+
+msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk) {
+  constexpr std::uint64_t room = frame::max_words * sizeof(capnp::word) / chunk_bytes - 1;
+  auto count = std::min(chunks_of(values.size()) - first_chunk, room);
+  return msg<wire::Weights>::make([&](wire::Weights::Builder to) {
+    put_id(to.initId(), id);
+    to.setSize(values.size());
+    to.setFirstChunk(first_chunk);
+    put(to.initChunks(static_cast<unsigned>(count)), values, first_chunk);
+  }, hint(std::min<std::uint64_t>(values.size(), count * chunk_floats)));
+}
+
+caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::span<float> into) {
+  return guarded("weights", m, [&](wire::Weights::Reader from) -> std::uint32_t {
+    auto found = get_id(from.getId());
+    expect(found == id, "id", "step " + std::to_string(id.step), "step " + std::to_string(found.step));
+    exactly("size", from.getSize(), into.size());
+    get("chunks", from.getChunks(), into, from.getFirstChunk());
+    auto next = from.getFirstChunk() + from.getChunks().size();
+    return next == chunks_of(into.size()) ? 0 : next;
+  });
+}
+
+// -- rows ---------------------------------------------------------------------------------------------------------------------
+
+msg<wire::Rows> write(const row_list& x) {
+  return msg<wire::Rows>::make([&](wire::Rows::Builder to) {
+    to.setStep(x.step);
+    put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
+    to.setDenominator(x.denominator);
+  }, 32 + x.rows.size());
+}
+
+caf::expected<row_list> read(const msg<wire::Rows>& m, const bounds& limits) {
+  return guarded("rows", m, [&](wire::Rows::Reader from) {
+    return row_list{from.getStep(), get_rows(from.getRows(), limits), get_denominator(from.getDenominator())};
+  });
+}
+
+msg<wire::RawRows> write(const raw_rows& x) {
+  return msg<wire::RawRows>::make([&](wire::RawRows::Builder to) {
+    put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
+    to.setFeatureSize(x.feature_size);
+    to.setCalendarSize(x.calendar_size);
+    to.setTargetSize(x.target_size);
+    put(to.initFeatures(static_cast<unsigned>(chunks_of(x.features.size()))), x.features);
+    put(to.initCalendar(static_cast<unsigned>(chunks_of(x.calendar.size()))), x.calendar);
+    put(to.initTargets(static_cast<unsigned>(chunks_of(x.targets.size()))), x.targets);
+    put(to.initMasks(static_cast<unsigned>(chunks_of(x.masks.size()))), x.masks);
+  }, hint(x.features.size() + x.calendar.size() + 2 * x.targets.size(), x.rows.size() + 16));
+}
+
+caf::expected<raw_rows> read(const msg<wire::RawRows>& m, const bounds& limits) {
+  return guarded("raw rows", m, [&](wire::RawRows::Reader from) {
+    constexpr std::uint64_t most = std::uint64_t{1} << 24; // floats of one row; keeps the products below from wrapping
+    raw_rows x;
+    x.rows = get_rows(from.getRows(), limits);
+    x.feature_size = from.getFeatureSize();
+    x.calendar_size = from.getCalendarSize();
+    x.target_size = from.getTargetSize();
+    at_most("feature size", x.feature_size, most);
+    at_most("calendar size", x.calendar_size, most);
+    exactly("target size", x.target_size, limits.target_size);
+    x.features = get_all("features", from.getFeatures(), x.rows.size() * x.feature_size);
+    x.calendar = get_all("calendar", from.getCalendar(), x.rows.size() * x.calendar_size);
+    x.targets = get_all("targets", from.getTargets(), x.rows.size() * x.target_size);
+    x.masks = get_all("masks", from.getMasks(), x.rows.size() * x.target_size);
+    return x;
+  });
+}
+
+// -- progress -----------------------------------------------------------------------------------------------------------------
+
+msg<wire::Progress> write(const progress& x) {
+  return msg<wire::Progress>::make([&](wire::Progress::Builder to) {
+    to.setStep(x.step);
+    to.setTotalSteps(x.total_steps);
+    to.setStepsPerEpoch(x.steps_per_epoch);
+    auto terms = to.initTerms(static_cast<unsigned>(x.terms.size()));
+    for (unsigned i = 0; i < terms.size(); ++i) {
+      terms[i].setPath(x.terms[i].first);
+      terms[i].setValue(x.terms[i].second);
+    }
+    to.setNorm(x.norm);
+    to.setApplied(x.applied);
+    to.setLearningRate(x.learning_rate);
+    to.setValidated(x.validated);
+    to.setValidationLoss(x.validation_loss);
+    to.setBest(x.best);
+    to.setRows(x.rows);
+    to.setSeconds(x.seconds);
+    to.setMasterLeases(x.master_leases);
+    to.setReissues(x.reissues);
+    to.setFirstNonfinite(x.first_nonfinite);
+  });
+}
+
+caf::expected<progress> read(const msg<wire::Progress>& m) {
+  return guarded("progress", m, [](wire::Progress::Reader from) {
+    progress x;
+    x.step = from.getStep();
+    x.total_steps = from.getTotalSteps();
+    x.steps_per_epoch = from.getStepsPerEpoch();
+    at_most("terms", from.getTerms().size(), 1024);
+    for (auto term : from.getTerms())
+      x.terms.emplace_back(term.getPath(), term.getValue());
+    x.norm = from.getNorm();
+    x.applied = from.getApplied();
+    x.learning_rate = from.getLearningRate();
+    x.validated = from.getValidated();
+    x.validation_loss = from.getValidationLoss();
+    x.best = from.getBest();
+    x.rows = from.getRows();
+    x.seconds = from.getSeconds();
+    x.master_leases = from.getMasterLeases();
+    x.reissues = from.getReissues();
+    x.first_nonfinite = from.getFirstNonfinite();
+    return x;
+  });
+}
+
+// -- run_state ----------------------------------------------------------------------------------------------------------------
+
+name_values values_of(const model::run_state& state) {
+  name_values result;
+  model::for_each_field(state, [&](const auto& field, const auto& value) { result.emplace_back(field.name, model::to_text(value)); });
+  return result;
+}
+
+caf::expected<model::run_state> state_from(const name_values& values) {
+  model::run_state state;
+  std::size_t known = 0;
+  std::string wrong;
+  model::for_each_field(state, [&](const auto& field, auto& value) {
+    auto it = std::find_if(values.begin(), values.end(), [&](const auto& v) { return v.first == field.name; });
+    if (it == values.end() || !model::from_text(it->second, value))
+      wrong = field.name;
+    else
+      ++known;
+  });
+  if (!wrong.empty())
+    return fail(ec::bad_checkpoint, "run state: '" + wrong + "' is missing or no value of its type");
+  if (known != values.size())
+    return fail(ec::bad_checkpoint, "run state: " + std::to_string(values.size()) + " values, " + std::to_string(known) + " known");
+  return state;
+}
+
+} // namespace enn::serialization

@@ -1,0 +1,224 @@
+// The broker against a node that the test plays: credit, epochs, attempts, duplicates, nonfinite sums.
+#include "fixture.hpp"
+
+#include <enn/actors/broker.hpp>
+#include <enn/actors/sampler.hpp>
+
+namespace enn::actors::test {
+namespace {
+
+using serialization::block;
+using serialization::lease;
+
+struct testing_config : caf::actor_system_config {
+  testing_config() {
+    configure(*this);
+    set("scheduler.policy", caf::atom("testing"));
+  }
+};
+
+/// A driver, too: the broker tells it what came out.
+struct actors_broker : ::testing::Test {
+  testing_config config;
+  caf::actor_system system{config};
+  caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
+  caf::scoped_actor self{system, true};
+  tiny t = make_tiny();
+  serialization::bounds limits = serialization::bounds_of(*t.run, *t.data);
+  policy rules = [] { auto p = quick(); p.threads = false; p.skipped_steps = 2; return p; }();
+  sampler_actor sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);
+  broker_actor broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler,
+                                     first_version(*t.run), rules);
+  std::vector<std::pair<std::uint64_t, lease>> leases; // with epochs
+  std::vector<version_ptr> versions;
+  caf::error reason;
+  bool ended = false;
+
+  static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
+
+  actors_broker() { self->monitor(broker); }
+
+  ~actors_broker() override {
+    self->send_exit(broker, caf::exit_reason::user_shutdown);
+    self->send_exit(sampler, caf::exit_reason::user_shutdown);
+    sched.run();
+  }
+
+  void settle() {
+    sched.run();
+    while (self->has_next_message())
+      self->receive(
+        [&](lease_atom, std::uint64_t epoch, const msg<wire::Lease>& m) {
+          auto l = serialization::read(m, limits);
+          ASSERT_TRUE(l);
+          leases.emplace_back(epoch, *l);
+        },
+        [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
+        [&](caf::down_msg& down) {
+          ended = true;
+          reason = std::move(down.reason);
+        });
+  }
+
+  caf::expected<std::uint64_t> enlist(serialization::enlistment hello) {
+    auto handle = self->request(broker, std::chrono::seconds{1}, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
+    sched.run();
+    caf::expected<std::uint64_t> result{ec_error()};
+    handle.receive([&](std::uint64_t epoch) { result = epoch; }, [&](caf::error& e) { result = std::move(e); });
+    return result;
+  }
+  static caf::error ec_error() { return fail(ec::protocol, "no answer"); }
+  std::uint64_t enlist() { return *enlist(serialization::enlist("local", 1, t.run->kernels)); }
+
+  void advance(std::uint64_t epoch, std::uint32_t credit) {
+    self->send(broker, advance_atom_v);
+    self->send(broker, credit_atom_v, epoch, credit);
+    settle();
+  }
+
+  block answer(const lease& l, float value = 0.5f) const {
+    block b{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
+            .losses = std::vector<double>(limits.losses, 0.25), .health = {}, .numbers = std::vector<float>(limits.parameters, value),
+            .rows = {}, .hash = 0};
+    b.hash = serialization::hash_of(b);
+    return b;
+  }
+
+  void reply(std::uint64_t epoch, const block& b) {
+    self->send(broker, done_atom_v, epoch, serialization::write(b));
+    settle();
+  }
+};
+
+TEST_F(actors_broker, never_gives_more_leases_than_there_is_credit) {
+  auto epoch = enlist();
+  advance(epoch, 1);
+  EXPECT_EQ(leases.size(), 1u);
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{2});
+  settle();
+  EXPECT_EQ(leases.size(), 3u);
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{100});
+  settle();
+  EXPECT_EQ(leases.size(), 4u); // all there are
+}
+
+TEST_F(actors_broker, makes_a_version_of_all_leases_in_any_order) {
+  auto epoch = enlist();
+  advance(epoch, 4);
+  ASSERT_EQ(leases.size(), 4u);
+  for (auto i : {2, 0, 3, 1}) {
+    EXPECT_TRUE(versions.empty());
+    reply(epoch, answer(leases[static_cast<std::size_t>(i)].second));
+  }
+  ASSERT_EQ(versions.size(), 1u);
+  EXPECT_EQ(versions[0]->state.step, 1);
+}
+
+TEST_F(actors_broker, ignores_stale_epochs_and_stale_tasks) {
+  auto epoch = enlist();
+  advance(epoch, 4);
+  auto first = leases;
+  auto newer = enlist(); // the same node anew: what it had goes out again
+  EXPECT_GT(newer, epoch);
+  leases.clear();
+  self->send(broker, credit_atom_v, newer, std::uint32_t{4});
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{4});
+  settle();
+  ASSERT_EQ(leases.size(), 4u);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(leases[i].first, newer);
+    EXPECT_EQ(leases[i].second.attempt, 1u);
+    EXPECT_EQ(leases[i].second.rows, first[i].second.rows);
+    EXPECT_EQ(leases[i].second.step, first[i].second.step);
+    EXPECT_EQ(leases[i].second.denominator, first[i].second.denominator);
+    reply(epoch, answer(first[i].second)); // under the old epoch
+  }
+  EXPECT_TRUE(versions.empty());
+  for (const auto& [e, l] : leases)
+    reply(newer, answer(l));
+  EXPECT_EQ(versions.size(), 1u);
+  reply(newer, answer(leases[0].second)); // of a task that is over
+  EXPECT_EQ(versions.size(), 1u);
+  EXPECT_FALSE(ended);
+}
+
+TEST_F(actors_broker, computes_a_third_time_what_came_back_with_different_bits_and_then_stops) {
+  auto epoch = enlist();
+  advance(epoch, 4);
+  auto l = leases[2].second;
+  leases.clear();
+  reply(epoch, answer(l, 1));
+  reply(epoch, answer(l, 2));
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
+  settle();
+  ASSERT_EQ(leases.size(), 1u);
+  EXPECT_EQ(leases[0].second.index, 2u);
+  EXPECT_EQ(leases[0].second.attempt, 1u);
+  EXPECT_FALSE(ended);
+  reply(epoch, answer(l, 1));
+  reply(epoch, answer(l, 2));
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(code_of(reason), ec::not_reproducible);
+}
+
+TEST_F(actors_broker, skips_steps_with_nonfinite_sums_and_stops_when_there_are_too_many) {
+  auto epoch = enlist();
+  auto weights = hash_of_weights(*first_version(*t.run));
+  for (std::size_t step = 1; step <= 3; ++step) {
+    leases.clear();
+    advance(epoch, 4);
+    ASSERT_EQ(leases.size(), 4u);
+    for (const auto& [e, l] : leases)
+      reply(epoch, answer(l, l.index == 1 ? std::numeric_limits<float>::infinity() : 1));
+    if (step < 3) {
+      ASSERT_EQ(versions.size(), step);
+      EXPECT_EQ(hash_of_weights(*versions.back()), weights);
+      EXPECT_EQ(versions.back()->state.skipped_steps, static_cast<std::int64_t>(step));
+    }
+  }
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(code_of(reason), ec::nonfinite);
+}
+
+TEST_F(actors_broker, refuses_another_cluster_and_other_kernels_by_name) {
+  auto other = enlist(serialization::enlist("elsewhere", 1, t.run->kernels));
+  ASSERT_FALSE(other);
+  EXPECT_NE(text_of(other.error()).find("cluster is elsewhere"), std::string::npos) << text_of(other.error());
+  auto kernels = enlist(serialization::enlist("local", 1, "abacus"));
+  ASSERT_FALSE(kernels);
+  EXPECT_NE(text_of(kernels.error()).find("kernel set is abacus"), std::string::npos);
+}
+
+TEST_F(actors_broker, serves_weights_of_this_version_and_refuses_those_that_are_gone) {
+  auto ask = [&](std::int64_t step) {
+    auto handle = self->request(broker, std::chrono::seconds{1}, pull_atom_v, step, false, std::uint32_t{0});
+    sched.run();
+    caf::expected<msg<wire::Weights>> result{ec_error()};
+    handle.receive([&](const msg<wire::Weights>& m) { result = m; }, [&](caf::error& e) { result = std::move(e); });
+    return result;
+  };
+  auto m = ask(0);
+  ASSERT_TRUE(m);
+  std::vector<float> values(limits.parameters);
+  ASSERT_TRUE(serialization::read_weights(*m, {0, false}, values));
+  EXPECT_EQ(values, first_version(*t.run)->tensors.weights);
+  EXPECT_FALSE(ask(7));
+}
+
+TEST_F(actors_broker, raw_rows_are_what_the_data_set_holds) {
+  serialization::row_list list{-1, {t.data->row(model::part::train, 3), t.data->row(model::part::test, 0)}, 1};
+  auto handle = self->request(sampler, std::chrono::seconds{1}, rows_atom_v, serialization::write(list));
+  sched.run();
+  handle.receive(
+    [&](const msg<wire::RawRows>& m) {
+      auto raw = serialization::read(m, limits);
+      ASSERT_TRUE(raw) << text_of(raw.error());
+      std::vector<float> x(raw->feature_size), calendar(raw->calendar_size);
+      t.data->copy_features<float>(list.rows[1], x, calendar);
+      EXPECT_TRUE(std::equal(x.begin(), x.end(), raw->features.begin() + static_cast<std::ptrdiff_t>(raw->feature_size)));
+    },
+    [&](caf::error& e) { ADD_FAILURE() << text_of(e); });
+}
+
+} // namespace
+} // namespace enn::actors::test

@@ -1,0 +1,199 @@
+// Frames and the values of the lease path: round trips, limits, damaged bytes.
+#include <enn/kernels/random.hpp>
+#include <enn/serialization/wire.hpp>
+
+#include <caf/all.hpp>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+
+namespace enn::serialization {
+namespace {
+
+bounds limits() {
+  bounds b;
+  b.parameters = 300'000; // more than a chunk
+  b.target_size = 3;
+  b.losses = 2;
+  return b;
+}
+
+block example() {
+  block b;
+  b.task = 7;
+  b.step = 12;
+  b.first = 4;
+  b.count = 2;
+  b.rungs = {model::rung::fast, model::rung::master};
+  b.losses = {0.5, std::numeric_limits<double>::infinity()};
+  b.health = {3, "head.base", true, false, 1e30};
+  b.numbers.resize(limits().parameters);
+  for (std::size_t i = 0; i < b.numbers.size(); ++i)
+    b.numbers[i] = static_cast<float>(i) / 7;
+  b.hash = hash_of(b);
+  return b;
+}
+
+template <class Schema>
+std::vector<char> bytes_of(msg<Schema> m) {
+  caf::actor_system_config config;
+  caf::actor_system system{config};
+  std::vector<char> buffer;
+  caf::binary_serializer sink{system, buffer};
+  EXPECT_FALSE(sink(m));
+  return buffer;
+}
+
+template <class Schema>
+caf::expected<msg<Schema>> from_bytes(caf::actor_system& system, const std::vector<char>& buffer) {
+  msg<Schema> m;
+  caf::binary_deserializer source{system, buffer};
+  if (auto e = source(m))
+    return e;
+  return m;
+}
+
+TEST(frame, a_block_survives_the_wire) {
+  caf::actor_system_config config;
+  caf::actor_system system{config};
+  auto b = example();
+  auto m = from_bytes<wire::Block>(system, bytes_of(write(b)));
+  ASSERT_TRUE(m);
+  auto read_back = read(*m, limits());
+  ASSERT_TRUE(read_back) << text_of(read_back.error());
+  EXPECT_EQ(read_back->numbers, b.numbers);
+  EXPECT_EQ(read_back->losses, b.losses);
+  EXPECT_EQ(read_back->rungs, b.rungs);
+  EXPECT_EQ(read_back->health.first_node, "head.base");
+  EXPECT_FALSE(read_back->health.parameters_finite);
+}
+
+TEST(frame, copies_share_their_words) {
+  auto m = write(example());
+  auto copy = m;
+  EXPECT_EQ(m.data().segments()[0].begin(), copy.data().segments()[0].begin());
+}
+
+TEST(frame, damaged_or_cut_bytes_are_refused_and_never_crash) {
+  caf::actor_system_config config;
+  caf::actor_system system{config};
+  lease l;
+  l.task = 1;
+  l.rows = {1, 2, 3, 4};
+  bounds small;
+  small.parameters = 40;
+  small.losses = 2;
+  block b;
+  b.rungs = {model::rung::fast};
+  b.losses = {1, 2};
+  b.numbers.resize(40, 1.5f);
+  b.hash = hash_of(b);
+  auto leases = bytes_of(write(l)), blocks = bytes_of(write(b));
+  int refused = 0;
+  for (std::uint64_t round = 0; round < 4000; ++round) {
+    for (auto* original : {&leases, &blocks}) {
+      auto bytes = *original;
+      for (std::uint64_t flip = 0; flip < 1 + round % 3; ++flip) {
+        auto at = kernels::random_bits({.seed = round, .step = flip}, 0) % bytes.size();
+        bytes[at] = static_cast<char>(kernels::random_bits({.seed = round, .step = flip}, 1));
+      }
+      if (round % 5 == 0)
+        bytes.resize(bytes.size() / 2);
+      if (original == &leases) {
+        auto m = from_bytes<wire::Lease>(system, bytes);
+        refused += !m || !read(*m, small);
+      } else {
+        auto m = from_bytes<wire::Block>(system, bytes);
+        refused += !m || !read(*m, small);
+      }
+    }
+  }
+  EXPECT_GT(refused, 3000);
+}
+
+TEST(frame, what_breaks_a_limit_is_named) {
+  auto b = example();
+  b.numbers.pop_back();
+  b.hash = hash_of(b);
+  auto wrong = read(write(b), limits());
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(code_of(wrong.error()), ec::protocol);
+  EXPECT_EQ(text_of(wrong.error()), "block: size: expected 300000, found 299999");
+  b = example();
+  b.first = 3;
+  EXPECT_EQ(text_of(read(write(b), limits()).error()), "block: range: expected a power of two of leases at a multiple of it, found 3+2");
+  b = example();
+  b.hash ^= 1;
+  EXPECT_FALSE(read(write(b), limits()));
+  EXPECT_FALSE(read(msg<wire::Block>{}, limits()));
+  lease l;
+  l.denominator = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_FALSE(read(write(l), limits()));
+  auto few = limits();
+  few.rows = 3;
+  l.denominator = 1;
+  l.rows = {1, 2, 3, 4};
+  EXPECT_EQ(text_of(read(write(l), few).error()), "lease: rows: expected at most 3, found 4");
+}
+
+TEST(frame, weights_come_in_chunks) {
+  std::vector<float> values(700'000), found(700'000);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(i);
+  auto next = read_weights(write_weights({5, true}, values), {5, true}, found);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(*next, 0u);
+  EXPECT_EQ(found, values);
+  std::fill(found.begin(), found.end(), 0.f);
+  next = read_weights(write_weights({5, true}, values, 2), {5, true}, found);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(found.back(), values.back());
+  EXPECT_EQ(found.front(), 0.f);
+  EXPECT_FALSE(read_weights(write_weights({5, true}, values), {6, true}, found));
+  found.resize(10);
+  EXPECT_FALSE(read_weights(write_weights({5, true}, values), {5, true}, found));
+}
+
+TEST(frame, run_state_keeps_its_bits_and_its_names) {
+  model::run_state state;
+  state.step = 41;
+  state.best_loss = 0.1 + 0.2;
+  state.finished = true;
+  auto values = values_of(state);
+  auto found = state_from(values);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->best_loss, state.best_loss);
+  EXPECT_EQ(found->step, 41);
+  EXPECT_TRUE(found->finished);
+  values.emplace_back("unheard-of", "1");
+  EXPECT_EQ(code_of(state_from(values).error()), ec::bad_checkpoint);
+  values.pop_back();
+  values.pop_back();
+  EXPECT_EQ(code_of(state_from(values).error()), ec::bad_checkpoint);
+}
+
+TEST(frame, the_other_messages_keep_their_values) {
+  progress p;
+  p.step = 3;
+  p.terms = {{"loss.final", 0.25}, {"loss.base", 0.5}};
+  p.validated = p.best = true;
+  p.validation_loss = 0.125;
+  p.first_nonfinite = "fuser";
+  auto q = read(write(p));
+  ASSERT_TRUE(q);
+  EXPECT_EQ(q->terms, p.terms);
+  EXPECT_EQ(q->validation_loss, 0.125);
+  EXPECT_EQ(q->first_nonfinite, "fuser");
+  raw_rows raw{{4, 5}, 2, 1, 3, {1, 2, 3, 4}, {5, 6}, {1, 2, 3, 4, 5, 6}, {1, 1, 1, 0, 0, 0}};
+  auto r = read(write(raw), limits());
+  ASSERT_TRUE(r) << text_of(r.error());
+  EXPECT_EQ(r->features, raw.features);
+  EXPECT_EQ(r->masks, raw.masks);
+  auto f = read(write(failure{1, 2, 3, "why"}));
+  ASSERT_TRUE(f);
+  EXPECT_EQ(f->cause, "why");
+}
+
+} // namespace
+} // namespace enn::serialization

@@ -4,6 +4,7 @@
 #include <enn/actors/lease_book.hpp>
 #include <enn/actors/spawn.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>

@@ -9,6 +9,7 @@
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/starting_point.hpp>
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <set>

@@ -3,6 +3,7 @@
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/supervisor.hpp>
 
+#include <algorithm>
 #include <deque>
 
 namespace enn::actors {

@@ -5,6 +5,7 @@
 
 #include <caf/fwd.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 

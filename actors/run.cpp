@@ -3,6 +3,7 @@
 #include <enn/actors/driver.hpp>
 #include <enn/actors/spawn.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace enn::actors {

@@ -1,5 +1,6 @@
 #include "options.hpp"
 
+#include <enn/model/data/nearest_name.hpp>
 #include <enn/serialization/config_file.hpp>
 
 #include <CLI/CLI.hpp> // slow to compile
@@ -102,6 +103,39 @@ caf::error unknown_option(std::string_view argument) {
     return fail(ec::bad_usage, "unexpected argument " + std::string{argument} + "; see --help");
   return fail(ec::bad_usage,
               "unknown option " + std::string{name} + "; the nearest is --" + model::nearest_key(name.substr(2)));
+}
+
+caf::error unknown_option(const CLI::App& app, std::string_view argument) {
+  auto name = argument.substr(0, argument.find('='));
+  if (name.substr(0, 2) != "--")
+    return unknown_option(argument);
+  name.remove_prefix(2);
+  std::vector<std::string> names;
+  bool configures = false;
+  for (const auto* option : app.get_options())
+    for (const auto& known : option->get_lnames()) {
+      configures = configures || known.find('.') != std::string::npos;
+      names.push_back(known);
+    }
+  auto key = model::nearest_key(name);
+  if (configures && (name.find('.') != std::string_view::npos || key.substr(key.find('.') + 1) == name))
+    return unknown_option(argument);
+  return fail(ec::bad_usage, "unknown option --" + std::string{name} + "; the nearest is --" + model::nearest_name(name, names));
+}
+
+void add_workers_option(CLI::App& app, std::int64_t& workers) {
+  app.add_option("--workers", workers, "Workers; 0: one a core.")
+    ->capture_default_str()
+    ->check(CLI::Range(0, 1024))
+    ->type_name("INTEGER");
+}
+
+void add_checkpoint_option(CLI::App& app, std::string& which) {
+  app.add_option("--checkpoint", which, "Which one.")->capture_default_str()->type_name("best|last|FILE");
+}
+
+void add_data_option(CLI::App& app, std::string& path) {
+  app.add_option("--data", path, "Where the run's data is now, if it was moved.")->type_name("FILE");
 }
 
 std::string configuration_markdown() {

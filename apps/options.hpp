@@ -21,6 +21,13 @@ caf::expected<void> apply_options(const model::name_values& given, model::config
 
 /// For an argument that the app does not know (CLI::App::remaining): names the nearest option.
 caf::error unknown_option(std::string_view argument);
+/// The same for an app that has options of its own too, or none for the configuration.
+caf::error unknown_option(const CLI::App& app, std::string_view argument);
+
+// What commands on a recorded run have in common; the values are filled in when the command line is read.
+void add_workers_option(CLI::App& app, std::int64_t& workers);
+void add_checkpoint_option(CLI::App& app, std::string& which);
+void add_data_option(CLI::App& app, std::string& path);
 
 /// docs/configuration.md.
 std::string configuration_markdown();

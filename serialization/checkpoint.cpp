@@ -1,6 +1,6 @@
 #include <enn/serialization/checkpoint.hpp>
 
-#include <enn/serialization/file.hpp>
+#include <enn/serialization/hdf5_file.hpp>
 
 #include <algorithm>
 #include <charconv>

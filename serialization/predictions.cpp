@@ -1,6 +1,6 @@
 #include <enn/serialization/predictions.hpp>
 
-#include <enn/serialization/file.hpp>
+#include <enn/serialization/hdf5_file.hpp>
 
 #include <nlohmann/json.hpp>
 

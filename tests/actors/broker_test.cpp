@@ -23,7 +23,7 @@ struct actors_broker : ::testing::Test {
   caf::actor_system system{config};
   caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
   caf::scoped_actor self{system, true};
-  tiny t = make_tiny();
+  tiny t = make_tiny([] { auto c = tiny_config(); c.train.validate_every = 1000; return c; }());
   serialization::bounds limits = serialization::bounds_of(*t.run, *t.data);
   policy rules = [] { auto p = quick(); p.threads = false; p.skipped_steps = 2; return p; }();
   sampler_actor sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);

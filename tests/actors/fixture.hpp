@@ -38,6 +38,7 @@ inline model::config tiny_config() {
   c.data.kind = "row";
   c.data.targets = {"y"};
   c.data.shuffle_rows = false;
+  c.data.validation_fraction = 0.4; // several pieces, so that the order of their sum shows
   c.model.d_model = 8;
   c.model.heads = 2;
   c.model.latents = 4;
@@ -48,7 +49,7 @@ inline model::config tiny_config() {
   c.model.instance_norm = "none";
   c.train.batch_rows = 14; // no multiple of the leases, and the last step of an epoch is short
   c.train.leases = 4;
-  c.train.epochs = 4;
+  c.train.epochs = 8;
   c.train.warmup_steps = 2;
   c.train.average_decay = 0.5;
   c.train.kernels = "portable";
@@ -94,6 +95,17 @@ inline std::string losses_of(const fs::path& folder) {
   auto text = serialization::read_file(folder / "losses.jsonl");
   EXPECT_TRUE(text);
   return text ? *text : "";
+}
+
+/// All that a run may not depend on leaves these alone: weights and run state, validation losses included.
+inline ::testing::AssertionResult same_bits(const run_outcome& a, const run_outcome& b) {
+  if (a.error || b.error || !a.version || !b.version)
+    return ::testing::AssertionFailure() << "no version: " << text_of(a.error) << text_of(b.error);
+  if (a.weights_hash != b.weights_hash)
+    return ::testing::AssertionFailure() << "other weights";
+  if (serialization::values_of(a.version->state) != serialization::values_of(b.version->state))
+    return ::testing::AssertionFailure() << "another run state";
+  return ::testing::AssertionSuccess();
 }
 
 inline policy quick() {

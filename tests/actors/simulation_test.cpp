@@ -23,7 +23,7 @@ TEST_F(actors_simulation, gives_the_same_bits_for_a_hundred_message_orders) {
     auto folder = fresh_folder("run");
     auto outcome = simulation{seed}.run(request_for(t, folder, 1 + static_cast<std::uint32_t>(seed % 4)));
     ASSERT_FALSE(outcome.error) << seed << ": " << text_of(outcome.error);
-    ASSERT_EQ(outcome.weights_hash, reference.weights_hash) << seed;
+    ASSERT_TRUE(same_bits(outcome, reference)) << seed;
   }
 }
 
@@ -37,7 +37,7 @@ TEST_F(actors_simulation, gives_the_same_bits_while_workers_throw_in_any_order) 
     };
     auto outcome = simulation{seed}.run(std::move(request));
     ASSERT_FALSE(outcome.error) << seed << ": " << text_of(outcome.error);
-    ASSERT_EQ(outcome.weights_hash, reference.weights_hash) << seed;
+    ASSERT_TRUE(same_bits(outcome, reference)) << seed;
   }
 }
 
@@ -52,7 +52,7 @@ TEST_F(actors_simulation, stops_at_any_moment_and_resumes_to_the_same_bits) {
     ASSERT_FALSE(first.error) << seed << ": " << text_of(first.error);
     auto second = simulation{seed + 1000}.run(request_for(t, folder, 3, duty::resume));
     ASSERT_FALSE(second.error) << seed << ": " << text_of(second.error);
-    ASSERT_EQ(second.weights_hash, reference.weights_hash) << seed;
+    ASSERT_TRUE(same_bits(second, reference)) << seed;
   }
 }
 
@@ -73,7 +73,7 @@ TEST_F(actors_simulation, survives_the_death_of_any_actor_at_any_moment) {
       }
     });
     ASSERT_FALSE(outcome.error) << seed << ": " << text_of(outcome.error);
-    ASSERT_EQ(outcome.weights_hash, reference.weights_hash) << seed;
+    ASSERT_TRUE(same_bits(outcome, reference)) << seed;
   }
   EXPECT_GT(deaths, 60u);
 }

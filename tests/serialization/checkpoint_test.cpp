@@ -1,5 +1,5 @@
 #include <enn/serialization/checkpoint.hpp>
-#include <enn/serialization/file.hpp>
+#include <enn/serialization/hdf5_file.hpp>
 
 #include <gtest/gtest.h>
 #include <sys/mount.h>

@@ -1,4 +1,4 @@
-#include <enn/serialization/file.hpp>
+#include <enn/serialization/hdf5_file.hpp>
 #include <enn/serialization/predictions.hpp>
 
 #include <gtest/gtest.h>

@@ -1,0 +1,79 @@
+/// The program: finds the command, runs it, renders its error and sets the exit status.
+#include "command.hpp"
+#include "options.hpp"
+#include "process.hpp"
+
+#include <enn/model/data/nearest_name.hpp>
+
+#include <CLI/CLI.hpp> // slow to compile
+
+#include <cstdio>
+
+namespace enn::apps {
+namespace {
+
+constexpr command commands[] = {
+  {"train", "Train a model, or go on with a run.", declare_train},
+  {"evaluate", "Compare a trained model with the baselines on the test part.", declare_evaluate},
+  {"predict", "Predict from new data.", declare_predict},
+  {"describe", "Show the network of a configuration: shapes, parameters, operations, memory.", declare_describe},
+  {"inspect", "Show what is in a checkpoint, predictions or a graph, and verify its checksums.", declare_inspect},
+  {"verify-run", "Compute a run again and compare it with what was recorded.", declare_verify_run},
+  {"doctor", "Show what this machine can do, and with which libraries.", declare_doctor},
+  {"config", "Print a configuration, or its documentation.", declare_config},
+};
+
+/// What CLI11 could not make sense of, in the words of this program.
+caf::error usage_error(const CLI::App& app, const CLI::ParseError& problem) {
+  auto chosen = app.get_subcommands();
+  auto rest = app.remaining(true);
+  if (chosen.empty() && (rest.empty() || rest.front().starts_with("-")))
+    return fail(ec::bad_usage, "a command is needed" + (rest.empty() ? "" : " before " + rest.front()) + "; see enn --help");
+  std::vector<std::string> names;
+  for (const auto& c : commands)
+    names.emplace_back(c.name);
+  if (chosen.empty())
+    return fail(ec::bad_usage, "unknown command " + rest.front() + "; the nearest is " + model::nearest_name(rest.front(), names));
+  if (!rest.empty())
+    return unknown_option(*chosen.front(), rest.front());
+  return fail(ec::bad_usage, std::string{problem.what()} + "; see enn " + chosen.front()->get_name() + " --help");
+}
+
+int report(const caf::error& error) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "enn: %s\n", text_of(error).c_str());
+  return exit_status(error);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"ENN: Elastic Neural Networks, trained the same bit for bit whatever happens."};
+  action chosen;
+  app.set_version_flag("--version", "enn " ENN_VERSION);
+  app.require_subcommand(1);
+  for (const auto& c : commands) {
+    auto* sub = app.add_subcommand(c.name, c.meaning);
+    sub->callback([&chosen, act = c.declare(*sub)] { chosen = act; });
+  }
+  app.footer("enn COMMAND --help tells more. Exit status: 0, 2 usage, 3 data, 4 run, 5 checkpoint, 130 and 143 signals.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) { // --help, --version
+    return app.exit(wanted);
+  } catch (const CLI::ParseError& problem) {
+    return report(usage_error(app, problem));
+  }
+  if (auto done = chosen(); !done)
+    return report(done.error());
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    return report(fail(ec::io_failed, "cannot write to standard output"));
+  return 0;
+}
+
+} // namespace
+} // namespace enn::apps
+
+int main(int argc, char** argv) {
+  enn::apps::prepare_blas(argv);
+  enn::apps::log_to_stderr();
+  return enn::apps::run(argc, argv);
+}

@@ -1,0 +1,109 @@
+#include "process.hpp"
+
+#include <enn/model/machine.hpp>
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <unistd.h>
+
+namespace enn::apps {
+namespace {
+
+std::atomic<int> last_signal = 0;
+
+/// To wake the watcher when it is no longer needed; nothing else uses it.
+constexpr int wake_up = SIGUSR1;
+
+sigset_t watched() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGINT, SIGTERM, wake_up})
+    sigaddset(&set, signal);
+  return set;
+}
+
+/// The OpenBLAS core type for what this processor can do; empty: leave the choice to OpenBLAS.
+std::string core_type(const model::machine_report& machine) {
+  if (machine.blas.find("Prescott") == std::string::npos)
+    return {};
+  auto runs = [&](std::string_view set) {
+    for (const auto& [name, refusal] : machine.kernel_sets)
+      if (name == set)
+        return refusal.empty();
+    return false;
+  };
+  return runs("avx512") ? "SkylakeX" : runs("avx2") ? "Haswell" : "";
+}
+
+} // namespace
+
+void prepare_blas(char** arguments) {
+  auto machine = model::describe_machine();
+  if (machine.blas == "none")
+    return;
+  bool changed = false;
+  auto set = [&](const char* name, const std::string& value) {
+    if (value.empty() || std::getenv(name) != nullptr)
+      return;
+    changed = ::setenv(name, value.c_str(), 0) == 0 || changed;
+  };
+  set("OPENBLAS_NUM_THREADS", "1");
+  set("OPENBLAS_CORETYPE", core_type(machine));
+  if (changed)
+    ::execv("/proc/self/exe", arguments); // returns only if it fails; then it is slower, not wrong
+}
+
+void log_to_stderr() {
+  auto log = spdlog::stderr_logger_mt("enn");
+  log->set_level(spdlog::level::warn);
+  // On a terminal the progress line, which has no newline yet, makes room.
+  log->set_pattern(::isatty(STDERR_FILENO) != 0 ? "\r\033[Kenn: %l: %v" : "enn: %l: %v");
+  spdlog::set_default_logger(std::move(log));
+}
+
+int exit_status(const caf::error& error) {
+  switch (code_of(error)) {
+    case ec::bad_config:
+    case ec::bad_usage: return 2;
+    case ec::bad_data:
+    case ec::data_mismatch: return 3;
+    case ec::bad_checkpoint: return 5;
+    case ec::interrupted: return 128 + (last_signal != 0 ? last_signal.load() : SIGINT);
+    case ec::none: // CAF's own
+    case ec::io_failed:
+    case ec::nonfinite:
+    case ec::not_reproducible:
+    case ec::kernel_unavailable:
+    case ec::gave_up:
+    case ec::bad_graph:
+    case ec::protocol: break;
+  }
+  return 4;
+}
+
+stop_signals::stop_signals() {
+  auto set = watched();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  watcher_ = std::thread{[this] { watch(); }};
+}
+
+stop_signals::~stop_signals() {
+  ::pthread_kill(watcher_.native_handle(), wake_up);
+  watcher_.join();
+  auto set = watched();
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+void stop_signals::watch() {
+  auto set = watched();
+  for (int signal = 0; ::sigwait(&set, &signal) == 0 && signal != wake_up;) {
+    last_signal = signal;
+    if (asked_.exchange(true))
+      ::_exit(128 + signal);
+  }
+}
+
+} // namespace enn::apps

@@ -1,0 +1,204 @@
+#include "run_folder.hpp"
+
+#include "options.hpp"
+#include "versions.hpp"
+
+#include <enn/model/machine.hpp>
+#include <enn/serialization/checkpoint.hpp>
+#include <enn/serialization/config_file.hpp>
+#include <enn/serialization/file.hpp>
+#include <enn/serialization/readers/csv.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <utility>
+
+namespace enn::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+caf::expected<actors::data_ptr> read_data(const model::config& settings) {
+  if (settings.data.path.empty())
+    return fail(ec::bad_config, "data.path is not set: say where the data is, in the file or by --data.path FILE");
+  auto table = serialization::read_csv(settings.data.path, settings.data);
+  if (!table)
+    return table.error();
+  return model::dataset::make(std::move(*table), settings.data, static_cast<std::uint64_t>(settings.train.seed));
+}
+
+std::string now() {
+  auto seconds = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+/// The settings, which load_config() reads again, under comments that say what was there when the run began.
+std::string run_toml(const prepared& ready) {
+  auto machine = model::describe_machine();
+  const auto& run = *ready.run;
+  std::string text = "# A run of enn, begun " + now() + ". Do not edit: resuming compares it with the checkpoints.\n#\n";
+  for (const auto& [name, version] : versions())
+    text += "# " + name + ": " + version + "\n";
+  text += "# machine: " + machine.processor + ", " + std::to_string(machine.cores) + " cores\n# blas: " + machine.blas
+          + "\n# kernels: " + run.kernels + "\n# data: " + std::to_string(ready.data->lines()) + " lines, XXH3-128 "
+          + run.facts.fingerprint + "\n# steps: " + std::to_string(run.total_steps) + ", parameters: "
+          + std::to_string(run.layout.size) + "\n\n";
+  return text + serialization::to_toml(run.settings, true);
+}
+
+bool holds_run(const fs::path& folder) {
+  std::error_code ignored;
+  for (const char* name : {"run.toml", "losses.jsonl", "checkpoints"})
+    if (fs::exists(folder / name, ignored))
+      return true;
+  return false;
+}
+
+caf::expected<int> lock(const fs::path& folder) {
+  int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0)
+    return fail(ec::io_failed, "cannot open folder " + folder.string() + ": " + std::strerror(errno));
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+    return descriptor;
+  ::close(descriptor);
+  return fail(ec::bad_usage, folder.string() + " is in use by another process");
+}
+
+/// NAME to the first free NAME.1, NAME.2, ...
+caf::expected<void> move_aside(const fs::path& folder) {
+  auto old = claim::old_run(folder);
+  if (!old)
+    return old.error();
+  std::error_code problem;
+  auto base = (folder / "").parent_path().string(); // without a slash at its end
+  for (int number = 1;; ++number) {
+    fs::path target = base + "." + std::to_string(number);
+    if (fs::exists(target, problem))
+      continue;
+    fs::rename(base, target, problem);
+    if (problem)
+      return fail(ec::io_failed, "cannot move " + base + " to " + target.string() + ": " + problem.message());
+    return {};
+  }
+}
+
+caf::expected<found_version> read_version(const fs::path& file) {
+  auto checkpoint = serialization::read_checkpoint(file);
+  if (!checkpoint)
+    return checkpoint.error();
+  auto restored = actors::restore(*checkpoint);
+  if (!restored)
+    return fail(code_of(restored.error()), file.string() + ": " + text_of(restored.error()));
+  return found_version{std::move(*restored), file};
+}
+
+} // namespace
+
+caf::expected<prepared> prepare(const model::config& settings) {
+  auto data = read_data(settings);
+  if (!data)
+    return data.error();
+  auto run = model::define_run(settings, **data);
+  if (!run)
+    return run.error();
+  return prepared{std::move(*data), std::move(*run)};
+}
+
+caf::expected<model::config> load_settings(const fs::path& file_or_folder, const model::name_values& given) {
+  std::error_code ignored;
+  bool folder = fs::is_directory(file_or_folder, ignored);
+  auto file = folder ? file_or_folder / "run.toml" : file_or_folder;
+  if (folder && !fs::exists(file, ignored))
+    return fail(ec::bad_usage, file_or_folder.string() + " holds no run: there is no run.toml in it");
+  auto settings = serialization::load_config(file);
+  if (!settings)
+    return settings;
+  if (auto done = apply_options(given, *settings); !done)
+    return done.error();
+  if (auto good = model::check(*settings); !good)
+    return good.error();
+  if (folder)
+    settings->run.folder = file_or_folder.string(); // where it is now, not where it was made
+  else if (settings->run.folder.empty())
+    settings->run.folder = (fs::path{"runs"} / file.stem()).string();
+  return settings;
+}
+
+caf::expected<actors::data_ptr> load_data(const model::run_definition& run, const std::string& path) {
+  auto settings = run.settings;
+  if (!path.empty())
+    settings.data.path = path;
+  auto data = read_data(settings);
+  if (data && (*data)->facts().fingerprint != run.facts.fingerprint)
+    return fail(ec::data_mismatch, settings.data.path + " is not what the run was made with: XXH3-128 "
+                                     + (*data)->facts().fingerprint + ", recorded " + run.facts.fingerprint);
+  return data;
+}
+
+caf::expected<found_version> load_version(const fs::path& run, const std::string& which) {
+  std::error_code ignored;
+  if (fs::is_regular_file(run, ignored))
+    return read_version(run);
+  if (which != "best" && which != "last")
+    return read_version(which);
+  auto folder = run / "checkpoints";
+  if (!fs::is_directory(folder, ignored))
+    return fail(ec::bad_usage, run.string() + " holds no checkpoint");
+  auto pointer = folder / (which == "best" && !fs::exists(folder / which, ignored) ? "last" : which);
+  auto name = serialization::read_file(pointer);
+  if (!name)
+    return name.error();
+  return read_version(folder / fs::path{name->substr(0, name->find('\n'))}.filename());
+}
+
+std::uint32_t workers_of(const model::config& settings) {
+  auto workers = settings.run.workers;
+  return workers > 0 ? static_cast<std::uint32_t>(workers) : model::describe_machine().cores;
+}
+
+caf::expected<void> check_free(const fs::path& folder, bool overwrite) {
+  if (overwrite || !holds_run(folder))
+    return {};
+  return fail(ec::bad_usage, folder.string() + " holds a run already; go on with --resume " + folder.string()
+                               + ", choose another --run.folder, or move it aside with --overwrite");
+}
+
+caf::expected<claim> claim::new_run(const fs::path& folder, const prepared& ready, bool overwrite) {
+  if (auto free = check_free(folder, overwrite); !free)
+    return free.error();
+  if (holds_run(folder))
+    if (auto moved = move_aside(folder); !moved)
+      return moved.error();
+  if (auto written = serialization::write_file(folder / "run.toml", run_toml(ready)); !written)
+    return written.error();
+  return old_run(folder);
+}
+
+caf::expected<claim> claim::old_run(const fs::path& folder) {
+  auto descriptor = lock(folder);
+  if (!descriptor)
+    return descriptor.error();
+  return claim{*descriptor};
+}
+
+claim::claim(claim&& other) noexcept : descriptor_{std::exchange(other.descriptor_, -1)} {}
+
+claim& claim::operator=(claim&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+claim::~claim() {
+  if (descriptor_ >= 0)
+    ::close(descriptor_);
+}
+
+} // namespace enn::apps

@@ -1,0 +1,31 @@
+/// The actor system of one command, under signals that stop it in good order.
+#pragma once
+#include "process.hpp"
+
+#include <enn/actors/run.hpp>
+
+#include <caf/actor_system.hpp>
+
+#include <memory>
+
+namespace enn::apps {
+
+class session {
+public:
+  session() : system_{config_} {}
+  caf::actor_system& system() { return system_; }
+  const std::atomic<bool>* stop() const { return signals_.asked(); }
+
+private:
+  struct system_config : caf::actor_system_config {
+    system_config() {
+      actors::configure(*this);
+      actors::set_defaults(*this);
+    }
+  };
+  stop_signals signals_; // before any thread of the system
+  system_config config_;
+  caf::actor_system system_;
+};
+
+} // namespace enn::apps

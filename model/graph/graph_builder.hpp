@@ -1,0 +1,54 @@
+/// Builds a graph. Layers are functions that call apply(); shapes are inferred at once, so a mistake is found where it is made.
+/// Breaking an operator's rules is a programmer's mistake here (configurations are checked before): std::logic_error with
+/// the node's path.
+#pragma once
+#include <enn/model/graph/graph.hpp>
+
+#include <initializer_list>
+#include <span>
+
+namespace enn::model {
+
+class graph_builder {
+public:
+  value_id add_input(std::string path, input_role role, shape s);
+  /// A trainable array in the flat weight vector. Adding a path twice returns the first (shared parameters).
+  value_id add_weight(std::string path, shape s, init rule, double scale = 0, bool decay = false, double scale_last = 0);
+  /// An array that does not train, in double.
+  value_id add_buffer(std::string path, shape s, std::vector<double> data);
+
+  /// Adds a node `op` and returns its first output. The path is scope() + name, made unique.
+  value_id apply(std::string_view op, std::initializer_list<value_id> inputs, attributes attrs = {}, std::string_view name = {});
+  value_id apply(std::string_view op, std::span<const value_id> inputs, attributes attrs = {}, std::string_view name = {});
+  /// The same for operators of several outputs.
+  std::vector<value_id> apply_all(std::string_view op, std::span<const value_id> inputs, attributes attrs = {}, std::string_view name = {});
+
+  void add_output(std::string path, output_role role, value_id value, double weight = 1);
+
+  const shape& shape_of(value_id v) const { return graph_.values[static_cast<std::size_t>(v)]; }
+
+  /// Paths of what is added while a scope lives start with its name and a dot.
+  class scope {
+  public:
+    scope(graph_builder& b, std::string_view name);
+    ~scope();
+    scope(const scope&) = delete;
+    scope& operator=(const scope&) = delete;
+
+  private:
+    graph_builder& builder_;
+    std::size_t length_;
+  };
+
+  graph finish() &&;
+
+private:
+  std::string path_of(std::string_view name) const;
+  value_id add_value(shape s);
+  graph graph_;
+  std::string prefix_;
+  std::map<std::string, value_id, std::less<>> weights_;
+  std::map<std::string, int, std::less<>> used_;
+};
+
+} // namespace enn::model

@@ -54,7 +54,8 @@ caf::expected<serialization::raw_rows> raw(const model::dataset& data, std::vect
     if (!exists(data, row))
       return fail(ec::protocol, "raw rows: there is no row " + std::to_string(row));
   auto size = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
-  serialization::raw_rows x{std::move(rows), size(data.feature_size()), size(data.calendar_size()), size(data.target_size()), {}, {}, {}, {}};
+  serialization::raw_rows x{
+    std::move(rows), size(data.feature_size()), size(data.calendar_size()), size(data.target_size()), {}, {}, {}, {}};
   auto floats = x.feature_size + x.calendar_size + 2 * x.target_size;
   if (x.rows.size() > serialization::frame::max_words / (floats + 1))
     return fail(ec::protocol, "raw rows: " + std::to_string(x.rows.size()) + " rows are more than a message can hold");

@@ -61,7 +61,8 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
   st.faults = std::move(faults);
   st.computer.emplace(std::move(run), std::move(data));
   return {
-    [=](compute_atom, std::uint64_t job, const msg<wire::Lease>& m, const weights_ptr& weights) -> caf::result<done_atom, std::uint64_t, msg<wire::Block>> {
+    [=](compute_atom, std::uint64_t job, const msg<wire::Lease>& m,
+        const weights_ptr& weights) -> caf::result<done_atom, std::uint64_t, msg<wire::Block>> {
       auto l = serialization::read(m, self->state.limits);
       if (!l)
         return l.error();

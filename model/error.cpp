@@ -34,10 +34,12 @@ caf::error fail(ec code, std::string text) {
 }
 
 ec code_of(const caf::error& error) {
-  return error.category() == category ? static_cast<ec>(error.code()) : ec::none;
+  return error && error.category() == category ? static_cast<ec>(error.code()) : ec::none;
 }
 
 std::string text_of(const caf::error& error) {
+  if (!error)
+    return {};
   const auto& context = error.context();
   if (context.match_elements<std::string>())
     return context.get_as<std::string>(0);

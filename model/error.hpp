@@ -35,10 +35,10 @@ std::string to_string(ec code);
 /// An error with a text for people.
 caf::error fail(ec code, std::string text);
 
-/// The code of an error made by fail(); ec::none for anything else.
+/// The code of an error made by fail(); ec::none for anything else, success included.
 ec code_of(const caf::error& error);
 
-/// The text of an error made by fail(); CAF's own errors are named by category and number.
+/// The text of an error made by fail(), nothing for success; CAF's own errors are named by category and number.
 std::string text_of(const caf::error& error);
 
 } // namespace enn

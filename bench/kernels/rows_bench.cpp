@@ -23,7 +23,8 @@ struct work {
 std::vector<work> all_work() {
   std::vector<work> list;
   for (int f = 0; f < enn::kernels::unary_count; ++f) {
-    list.push_back({"map " + std::string(name(unary(f))), 40000, [f](const table& t, const float* x, float* y) { t.map(unary(f), 40000, x, y); }});
+    list.push_back(
+      {"map " + std::string(name(unary(f))), 40000, [f](const table& t, const float* x, float* y) { t.map(unary(f), 40000, x, y); }});
     list.push_back({"map_backward " + std::string(name(unary(f))), 40000,
                     [f](const table& t, const float* x, float* y) { t.map_backward(unary(f), 40000, x, x, x, y); }});
   }
@@ -36,7 +37,8 @@ std::vector<work> all_work() {
       t.norm({.rows = rows, .cols = cols, .epsilon = 1e-5f, .x = x, .gain = x, .bias = x, .y = y, .mean = y + 50000, .rstd = y + 60000});
     });
     add("norm_backward", [=](const table& t, const float* x, float* y) {
-      t.norm_backward({.rows = rows, .cols = cols, .x = x, .gain = x, .mean = x, .rstd = x, .dy = x, .dx = y, .dgain = y + 50000, .dbias = y + 60000});
+      t.norm_backward(
+        {.rows = rows, .cols = cols, .x = x, .gain = x, .mean = x, .rstd = x, .dy = x, .dx = y, .dgain = y + 50000, .dbias = y + 60000});
     });
     add("gated silu", [=](const table& t, const float* x, float* y) { t.gated(glu::silu, rows, cols, x, y); });
     add("gated_backward silu", [=](const table& t, const float* x, float* y) { t.gated_backward(glu::silu, rows, cols, x, x, y); });
@@ -53,7 +55,8 @@ std::vector<work> all_work() {
                              .epsilon = 1e-8f, .decay = 0.01f, .gradient = x, .w = y, .m = y + 20000, .v = y + 40000});
                   }});
   list.push_back({"sum_of_squares", 40000, [](const table& t, const float* x, float* y) { y[0] = static_cast<float>(t.sum_of_squares(40000, x)); }});
-  list.push_back({"count_nonfinite", 40000, [](const table& t, const float* x, float* y) { y[0] = static_cast<float>(t.count_nonfinite(40000, x).largest); }});
+  list.push_back({"count_nonfinite", 40000,
+                  [](const table& t, const float* x, float* y) { y[0] = static_cast<float>(t.count_nonfinite(40000, x).largest); }});
   list.push_back({"dropout_scales", 40000, [](const table&, const float*, float* y) { enn::kernels::dropout_scales({.seed = 1}, 0, 40000, 0.1, y); }});
   return list;
 }

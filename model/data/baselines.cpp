@@ -78,7 +78,8 @@ u64 thinning(u64 samples, std::size_t inputs) {
 class window_sample {
 public:
   window_sample(const dataset& data, bool changes)
-    : data_(data), changes_(changes), input(static_cast<std::size_t>(data.facts().history) + 1), output(static_cast<std::size_t>(data.facts().horizon)) {}
+    : data_(data), changes_(changes), input(static_cast<std::size_t>(data.facts().history) + 1),
+      output(static_cast<std::size_t>(data.facts().horizon)) {}
 
   /// Scales: by column for changes, so that all nodes count alike, else by one number.
   double scale(std::size_t node) const { return changes_ ? data_.facts().deviation[node] : data_.facts().deviation_all; }

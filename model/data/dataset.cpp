@@ -257,9 +257,10 @@ caf::error dataset_builder::check_values() const {
       const double value = at(line, features_[static_cast<std::size_t>(c.column)]);
       const auto least = static_cast<double>(c.first), last = static_cast<double>(c.first + c.count - 1);
       if (value < least || value > last || (!std::isnan(value) && value != std::floor(value)))
-        return bad_data(place(line, facts().features[static_cast<std::size_t>(c.column)]) + ": found " +
-                        (value == std::floor(value) ? std::to_string(static_cast<i64>(std::clamp(value, -1e18, 1e18))) : std::to_string(value)) +
-                        ", expected a category from " + std::to_string(c.first) + " to " + std::to_string(c.first + c.count - 1));
+        return bad_data(
+          place(line, facts().features[static_cast<std::size_t>(c.column)]) + ": found "
+          + (value == std::floor(value) ? std::to_string(static_cast<i64>(std::clamp(value, -1e18, 1e18))) : std::to_string(value))
+          + ", expected a category from " + std::to_string(c.first) + " to " + std::to_string(c.first + c.count - 1));
     }
   return {};
 }

@@ -1,5 +1,5 @@
 /// The derived form of a graph: linear steps with buffers, for one number of rows and one kernel table. Never stored, never
-/// written by hand. compile() allocates; run() does not.
+/// written by hand. The constructor allocates; run() does not.
 #pragma once
 #include <enn/model/graph/graph.hpp>
 #include <enn/model/operators/operator.hpp>
@@ -14,7 +14,7 @@ namespace enn::model {
 struct schedule_plan {
   std::int64_t rows = 1;
   std::vector<std::string> outputs;  // paths
-  bool backward = false;             // gradients of all loss outputs' weighted sum
+  bool backward = false;             // also gradients of the weighted sum of all loss outputs; these are computed then too
 };
 
 /// Where a schedule takes its numbers from for one run.
@@ -26,29 +26,32 @@ struct schedule_inputs {
   T loss_scale = 1;                  // 1 / denominator: the seed of backward, times each loss output's weight
 };
 
+/// One thread at a time.
 template <class T>
 class schedule {
 public:
+  /// std::logic_error: an output or operator that does not exist. Keeps the graph; kernels must outlive it.
   schedule(std::shared_ptr<const graph> g, schedule_plan plan, const kernels::kernel_table<T>& kernels,
            const operator_table& operators = standard_operators());
   ~schedule();
   schedule(schedule&&) noexcept;
 
-  /// Memory of an input, to be filled before run(); null if no step reads it.
-  T* input(std::string_view path);
-  /// Memory of an output after run().
-  const T* output(std::string_view path) const;
-  std::int64_t output_size(std::string_view path) const;
+  /// Memory of an input, to be filled before run(); empty if no step reads it. It keeps its values; states start as 0.
+  std::span<T> input(std::string_view path);
+  /// An output after run(): one that the plan names.
+  std::span<const T> output(std::string_view path) const;
 
-  /// Forward, and backward if planned. `gradient` has layout_of(graph).size elements and is overwritten.
+  /// Forward, and backward if planned. `gradient` has layout_of(graph).size elements and is overwritten (backward only).
   void run(const schedule_inputs<T>& in, std::span<T> gradient);
 
-  /// Looks for nonfinite numbers: first the outputs and the gradient; only if some are found, the inputs, the weights and
-  /// every step's outputs in order (values whose buffers were reused are recomputed).
-  numeric_health inspect(const schedule_inputs<T>& in, std::span<const T> gradient);
+  /// After run(): nonfinite numbers in the plan's outputs, the gradient, and the inputs of operators that may swallow them. Only
+  /// if there are any, everything is computed again step by step, to name the first node and to look at inputs and weights.
+  numeric_health inspect(const schedule_inputs<T>& in, std::span<T> gradient);
 
-  std::int64_t arena_size() const;   // elements
-  std::int64_t step_count() const;
+  std::int64_t arena_size() const;   // elements of all buffers together
+  std::int64_t step_count() const;   // nodes that are run
+  /// The nodes that are run, in order.
+  std::span<const node* const> nodes() const;
 
 private:
   struct parts;

@@ -61,7 +61,8 @@ struct actors_broker : ::testing::Test {
   }
 
   caf::expected<std::uint64_t> enlist(serialization::enlistment hello) {
-    auto handle = self->request(broker, std::chrono::seconds{1}, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
+    auto handle =
+      self->request(broker, std::chrono::seconds{1}, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
     sched.run();
     caf::expected<std::uint64_t> result{ec_error()};
     handle.receive([&](std::uint64_t epoch) { result = epoch; }, [&](caf::error& e) { result = std::move(e); });

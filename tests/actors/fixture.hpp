@@ -27,7 +27,8 @@ inline model::table tiny_table(std::int64_t lines = 60) {
   for (std::int64_t line = 0; line < lines; ++line) {
     double x[3];
     for (int i = 0; i < 3; ++i)
-      t.values.push_back(x[i] = kernels::random_normal({.seed = 7, .row = static_cast<std::uint64_t>(line)}, static_cast<std::uint64_t>(i)));
+      t.values.push_back(x[i] = kernels::random_normal({.seed = 7, .row = static_cast<std::uint64_t>(line)},
+                                                       static_cast<std::uint64_t>(i)));
     t.values.push_back(line % 11 == 3 ? std::numeric_limits<double>::quiet_NaN() : x[0] - 0.5 * x[1] + 0.2 * x[0] * x[2]);
   }
   return t;

@@ -30,7 +30,8 @@ std::vector<T> numbers(std::int64_t n, std::uint64_t seed) {
 /// The same, with infinities, NaN, zeros of both signs, subnormals and huge numbers strewn in.
 inline std::vector<float> wild_numbers(std::int64_t n, std::uint64_t seed) {
   constexpr float inf = std::numeric_limits<float>::infinity();
-  const float special[] = {inf, -inf, std::numeric_limits<float>::quiet_NaN(), 0.0f, -0.0f, 1e-40f, -1e-42f, 3e38f, -3e38f, 88.7f, -103.5f, 20.0f, 1e-10f};
+  const float special[] = {
+    inf, -inf, std::numeric_limits<float>::quiet_NaN(), 0.0f, -0.0f, 1e-40f, -1e-42f, 3e38f, -3e38f, 88.7f, -103.5f, 20.0f, 1e-10f};
   std::vector<float> x = numbers(n, seed);
   for (std::size_t i = 0; i < x.size(); ++i)
     if (const std::uint32_t bits = random_bits({.seed = seed + 1000}, i); bits % 4 == 0)

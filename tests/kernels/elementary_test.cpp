@@ -15,7 +15,8 @@ double error_in_ulps(T got, long double exact) {
     return 0;
   int exponent = 0;
   std::frexp(exact, &exponent);
-  const int last = std::max(exponent - std::numeric_limits<T>::digits, std::numeric_limits<T>::min_exponent - std::numeric_limits<T>::digits);
+  const int last =
+    std::max(exponent - std::numeric_limits<T>::digits, std::numeric_limits<T>::min_exponent - std::numeric_limits<T>::digits);
   return static_cast<double>(std::fabs(got - exact) / std::ldexp(1.0L, last));
 }
 
@@ -95,8 +96,10 @@ TEST(elementary, sine_and_cosine_keep_their_stated_absolute_error) {
     const double x = 2000 * (random_bits({.seed = 6}, i) * 0x1p-32) - 1000;
     const auto f = static_cast<float>(x);
     const auto off = [](auto got, long double exact) { return static_cast<double>(std::fabs(got - exact)); };
-    worst_float = std::max({worst_float, off(elementary::sin(f), std::sin((long double)f)), off(elementary::cos(f), std::cos((long double)f))});
-    worst_double = std::max({worst_double, off(elementary::sin(x), std::sin((long double)x)), off(elementary::cos(x), std::cos((long double)x))});
+    worst_float =
+      std::max({worst_float, off(elementary::sin(f), std::sin((long double)f)), off(elementary::cos(f), std::cos((long double)f))});
+    worst_double =
+      std::max({worst_double, off(elementary::sin(x), std::sin((long double)x)), off(elementary::cos(x), std::cos((long double)x))});
   }
   EXPECT_LE(worst_float, 1.2 * std::numeric_limits<float>::epsilon());
   EXPECT_LE(worst_double, 1.2 * std::numeric_limits<double>::epsilon());
@@ -136,7 +139,8 @@ void expect_special_values() {
   const T smallest = std::numeric_limits<T>::denorm_min();
   EXPECT_EQ(tanh(smallest), smallest);
   EXPECT_NEAR(double(log(smallest)), std::log(double(smallest)), 1e-4);
-  for (const T y : {exp(nan), log(nan), tanh(nan), sigmoid(nan), erf(nan), relu(nan), gelu(nan), silu(nan), softplus(nan), elementary::sqrt(nan), elementary::abs(nan)})
+  for (const T y : {exp(nan), log(nan), tanh(nan), sigmoid(nan), erf(nan), relu(nan), gelu(nan), silu(nan), softplus(nan),
+                    elementary::sqrt(nan), elementary::abs(nan)})
     EXPECT_TRUE(std::isnan(y));
 }
 

@@ -15,7 +15,8 @@ struct shape {
 /// C, with sentinels around, after one product of fixed numbers.
 guarded product(const table& t, const shape& s, std::size_t misalignment = 0) {
   const std::int64_t lda = (s.transpose_a ? s.m : s.k) + s.padding, ldb = (s.transpose_b ? s.k : s.n) + s.padding, ldc = s.n + s.padding;
-  const guarded a(numbers((s.transpose_a ? s.k : s.m) * lda, 1), misalignment), b(numbers((s.transpose_b ? s.n : s.k) * ldb, 2), misalignment);
+  const guarded a(numbers((s.transpose_a ? s.k : s.m) * lda, 1), misalignment),
+    b(numbers((s.transpose_b ? s.n : s.k) * ldb, 2), misalignment);
   guarded c(numbers(s.m * ldc, 3), misalignment), scratch(numbers(t.gemm_workspace(s.m, s.n, s.k), 4), misalignment);
   t.gemm({.transpose_a = s.transpose_a, .transpose_b = s.transpose_b, .accumulate = s.accumulate, .m = s.m, .n = s.n, .k = s.k,
           .a = a.data(), .lda = lda, .b = b.data(), .ldb = ldb, .c = c.data(), .ldc = ldc, .scratch = scratch.data()});
@@ -66,7 +67,8 @@ TEST(gemm, does_not_read_c_unless_it_accumulates) {
   const std::vector<float> ones(64, 1.0f);
   for (const auto* t : exact_sets(true)) {
     std::vector<float> c(64, std::numeric_limits<float>::quiet_NaN()), scratch(std::size_t(t->gemm_workspace(8, 8, 8)));
-    t->gemm({.m = 8, .n = 8, .k = 8, .a = ones.data(), .lda = 8, .b = ones.data(), .ldb = 8, .c = c.data(), .ldc = 8, .scratch = scratch.data()});
+    t->gemm(
+      {.m = 8, .n = 8, .k = 8, .a = ones.data(), .lda = 8, .b = ones.data(), .ldb = 8, .c = c.data(), .ldc = 8, .scratch = scratch.data()});
     EXPECT_EQ(c, std::vector<float>(64, 8.0f)) << t->name;
   }
 }
@@ -75,7 +77,8 @@ TEST(gemm, lets_nan_and_infinity_through_like_the_reference) {
   for (const auto* t : exact_sets(false)) {
     const auto a = wild_numbers(20 * 20, 5), b = wild_numbers(20 * 20, 6);
     std::vector<float> got(400), expected(400), scratch(std::size_t(t->gemm_workspace(20, 20, 20)));
-    gemm_args<float> args{.m = 20, .n = 20, .k = 20, .a = a.data(), .lda = 20, .b = b.data(), .ldb = 20, .c = expected.data(), .ldc = 20, .scratch = scratch.data()};
+    gemm_args<float> args{.m = 20, .n = 20, .k = 20, .a = a.data(), .lda = 20, .b = b.data(), .ldb = 20, .c = expected.data(),
+                          .ldc = 20, .scratch = scratch.data()};
     reference_kernels<float>().gemm(args);
     args.c = got.data();
     t->gemm(args);
@@ -90,7 +93,8 @@ TEST(gemm, rounds_a_fused_multiply_add_once_even_where_double_rounding_would_sho
   for (std::size_t i = 0; i < n; ++i) {
     const auto bits = [&](std::uint64_t seed) { return random_bits({.seed = seed}, i); };
     const auto number = [&](std::uint64_t seed, unsigned spread) { // few set bits, so that ties are common
-      return std::bit_cast<float>(((127 - spread / 2 + bits(seed) % spread) << 23) | (bits(seed + 1) & 0x600003) | (bits(seed + 2) & 0x80000000));
+      return std::bit_cast<float>(((127 - spread / 2 + bits(seed) % spread) << 23) | (bits(seed + 1) & 0x600003)
+                                  | (bits(seed + 2) & 0x80000000));
     };
     a[i] = i % 8 == 0 ? number(10, 250) : number(10, 60);
     c[i] = i % 8 == 0 ? number(20, 250) : number(20, 60);
@@ -99,7 +103,8 @@ TEST(gemm, rounds_a_fused_multiply_add_once_even_where_double_rounding_would_sho
     for (const auto* t : exact_sets(false)) {
       auto got = c;
       std::vector<float> scratch(std::size_t(t->gemm_workspace(1, n, 1)));
-      t->gemm({.accumulate = true, .m = 1, .n = n, .k = 1, .a = &b, .lda = 1, .b = a.data(), .ldb = n, .c = got.data(), .ldc = n, .scratch = scratch.data()});
+      t->gemm({.accumulate = true, .m = 1, .n = n, .k = 1, .a = &b, .lda = 1, .b = a.data(), .ldb = n, .c = got.data(), .ldc = n,
+               .scratch = scratch.data()});
       for (std::size_t i = 0; i < n; ++i)
         ASSERT_TRUE(same(got[i], std::fma(b, a[i], c[i]))) << t->name << " " << a[i] << " * " << b << " + " << c[i];
     }
@@ -110,13 +115,16 @@ TEST(gemm, computes_a_row_alone_as_in_a_larger_matrix_and_a_column_too) {
   const auto a = numbers(m * k, 7), b = numbers(k * n, 8);
   for (const auto* t : exact_sets(false)) {
     std::vector<float> whole(m * n), row(n), part(m * n), scratch(std::size_t(t->gemm_workspace(m, n, k)));
-    t->gemm({.m = m, .n = n, .k = k, .a = a.data(), .lda = k, .b = b.data(), .ldb = n, .c = whole.data(), .ldc = n, .scratch = scratch.data()});
+    t->gemm(
+      {.m = m, .n = n, .k = k, .a = a.data(), .lda = k, .b = b.data(), .ldb = n, .c = whole.data(), .ldc = n, .scratch = scratch.data()});
     for (std::int64_t i = 0; i < m; ++i) {
-      t->gemm({.m = 1, .n = n, .k = k, .a = a.data() + i * k, .lda = k, .b = b.data(), .ldb = n, .c = row.data(), .ldc = n, .scratch = scratch.data()});
+      t->gemm({.m = 1, .n = n, .k = k, .a = a.data() + i * k, .lda = k, .b = b.data(), .ldb = n, .c = row.data(), .ldc = n,
+               .scratch = scratch.data()});
       EXPECT_TRUE(std::equal(row.begin(), row.end(), whole.begin() + i * n)) << t->name << " row " << i;
     }
     for (const std::int64_t first : {1, 5, 33}) { // columns first.. only, of rows 3..
-      t->gemm({.m = m - 3, .n = n - first, .k = k, .a = a.data() + 3 * k, .lda = k, .b = b.data() + first, .ldb = n, .c = part.data(), .ldc = n, .scratch = scratch.data()});
+      t->gemm({.m = m - 3, .n = n - first, .k = k, .a = a.data() + 3 * k, .lda = k, .b = b.data() + first, .ldb = n,
+               .c = part.data(), .ldc = n, .scratch = scratch.data()});
       for (std::int64_t i = 0; i < m - 3; ++i)
         EXPECT_TRUE(std::equal(part.begin() + i * n, part.begin() + i * n + n - first, whole.begin() + (i + 3) * n + first)) << t->name;
     }

@@ -79,16 +79,18 @@ TEST(gradients, of_gated_units_match_central_differences) {
 TEST(gradients, of_norms_match_central_differences_in_input_gain_and_bias) {
   const std::int64_t rows = 3, cols = 17;
   for (const bool center : {false, true}) {
-    const auto x = numbers<double>(rows * cols, 7), gain = numbers<double>(cols, 8), bias = numbers<double>(cols, 9), weight = numbers<double>(rows * cols, 10);
+    const auto x = numbers<double>(rows * cols, 7), gain = numbers<double>(cols, 8), bias = numbers<double>(cols, 9),
+               weight = numbers<double>(rows * cols, 10);
     std::vector<double> mean(rows), rstd(rows), dx(x.size(), 0.0), dgain(gain.size(), 0.0), dbias(bias.size(), 0.0);
     const auto norm = [&](const std::vector<double>& at, const std::vector<double>& g, const std::vector<double>& b) {
       std::vector<double> out(at.size());
-      t.norm({.rows = rows, .cols = cols, .center = center, .epsilon = 1e-5, .x = at.data(), .gain = g.data(), .bias = b.data(), .y = out.data(), .mean = mean.data(), .rstd = rstd.data()});
+      t.norm({.rows = rows, .cols = cols, .center = center, .epsilon = 1e-5, .x = at.data(), .gain = g.data(), .bias = b.data(),
+              .y = out.data(), .mean = mean.data(), .rstd = rstd.data()});
       return out;
     };
     norm(x, gain, bias);
-    t.norm_backward({.rows = rows, .cols = cols, .center = center, .x = x.data(), .gain = gain.data(), .mean = mean.data(), .rstd = rstd.data(),
-                     .dy = weight.data(), .dx = dx.data(), .dgain = dgain.data(), .dbias = dbias.data()});
+    t.norm_backward({.rows = rows, .cols = cols, .center = center, .x = x.data(), .gain = gain.data(), .mean = mean.data(),
+                     .rstd = rstd.data(), .dy = weight.data(), .dx = dx.data(), .dgain = dgain.data(), .dbias = dbias.data()});
     expect_gradient(x, weight, dx, [&](const std::vector<double>& at) { return norm(at, gain, bias); });
     expect_gradient(gain, weight, dgain, [&](const std::vector<double>& at) { return norm(x, at, bias); });
     expect_gradient(bias, weight, dbias, [&](const std::vector<double>& at) { return norm(x, gain, at); });
@@ -101,7 +103,8 @@ TEST(gradients, of_a_scan_are_the_scan_in_reverse) {
   const double decay[] = {0.9, 0.5};
   const auto scan = [&](const std::vector<double>& at, bool reverse) {
     std::vector<double> out(at.size());
-    t.scan({.length = length, .heads = heads, .width = width, .stride = channels, .reverse = reverse, .decay = decay, .v = at.data(), .s = out.data()});
+    t.scan({.length = length, .heads = heads, .width = width, .stride = channels, .reverse = reverse, .decay = decay,
+            .v = at.data(), .s = out.data()});
     return out;
   };
   expect_gradient(v, weight, scan(weight, true), [&](const std::vector<double>& at) { return scan(at, false); });

@@ -43,8 +43,9 @@ TEST(kernel_sets, of_openblas_differ_from_the_fastest_in_gemm_alone) {
   rest.gemm = fastest->gemm;
   rest.gemm_workspace = fastest->gemm_workspace;
   const auto functions = [](const kernel_table<float>& t) {
-    return std::tuple(t.map, t.map_backward, t.zip, t.zip_row, t.zip_column, t.axpy, t.multiply_add, t.scale, t.softmax, t.softmax_backward, t.norm,
-                      t.norm_backward, t.gated, t.gated_backward, t.row_sum, t.row_dot, t.column_sum, t.scan, t.adamw, t.sum_of_squares, t.count_nonfinite);
+    return std::tuple(t.map, t.map_backward, t.zip, t.zip_row, t.zip_column, t.axpy, t.multiply_add, t.scale, t.softmax, t.softmax_backward,
+                      t.norm, t.norm_backward, t.gated, t.gated_backward, t.row_sum, t.row_dot, t.column_sum, t.scan, t.adamw,
+                      t.sum_of_squares, t.count_nonfinite);
   };
   EXPECT_EQ(functions(rest), functions(*fastest));
 }

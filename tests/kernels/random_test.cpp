@@ -17,7 +17,10 @@ TEST(random_draws, follow_from_their_place_and_differ_between_places) {
   std::set<std::uint32_t> seen;
   for (const std::uint64_t high : {std::uint64_t(0), std::uint64_t(1) << 40})
     for (std::uint64_t i = 0; i < 4; ++i)
-      for (const random_place& place : {random_place{.seed = i + 1 + high}, {.step = i + 10 + high}, {.row = i + 20 + high}, {.purpose = std::uint32_t(i + 30 + (high >> 32))}})
+      for (const random_place& place : {random_place{.seed = i + 1 + high},
+                                        {.step = i + 10 + high},
+                                        {.row = i + 20 + high},
+                                        {.purpose = std::uint32_t(i + 30 + (high >> 32))}})
         for (const std::uint64_t element : {i + 4, i + 400, i + high + 8}) {
           EXPECT_TRUE(seen.insert(random_bits(place, element)).second);
           EXPECT_EQ(random_bits(place, element), random_bits(place, element));
@@ -65,13 +68,15 @@ TEST(random_draws, are_normal_by_the_inverse_of_the_distribution) {
 TEST(dropout, keeps_what_single_draws_would_keep_from_any_first_element) {
   const random_place place{.seed = 9, .step = 1, .row = 2, .purpose = 3};
   for (const double probability : {0.0, 0.1, 0.5, 1.0})
-    for (const std::uint64_t first : {std::uint64_t(0), std::uint64_t(1), std::uint64_t(31), std::uint64_t(1000), (std::uint64_t(1) << 34) - 5})
+    for (const std::uint64_t first :
+         {std::uint64_t(0), std::uint64_t(1), std::uint64_t(31), std::uint64_t(1000), (std::uint64_t(1) << 34) - 5})
       for (const std::int64_t n : sizes) {
         guarded keep(numbers(n, 1));
         dropout_scales(place, first, n, probability, keep.data());
         EXPECT_TRUE(keep.intact());
         for (std::size_t i = 0; i < keep.size(); ++i)
-          ASSERT_EQ(keep.data()[i], random_uniform(place, first + i) < probability ? 0.0f : float(1 / (1 - probability))) << probability << " " << first << " " << i;
+          ASSERT_EQ(keep.data()[i], random_uniform(place, first + i) < probability ? 0.0f : float(1 / (1 - probability)))
+            << probability << " " << first << " " << i;
       }
 }
 

@@ -57,7 +57,8 @@ TEST(kernel_sets, agree_on_every_derivative) {
 TEST(kernel_sets, agree_on_functions_of_two_arrays) {
   for (const binary f : {binary::add, binary::subtract, binary::multiply, binary::divide, binary::maximum, binary::minimum})
     for_shapes([&](std::int64_t rows, std::int64_t cols) {
-      const auto a = wild_numbers(rows * cols, 6), b = wild_numbers(rows * cols, 7), row = wild_numbers(cols, 8), column = wild_numbers(rows, 9);
+      const auto a = wild_numbers(rows * cols, 6), b = wild_numbers(rows * cols, 7), row = wild_numbers(cols, 8),
+                 column = wild_numbers(rows, 9);
       const auto what = of_shape(name(f), rows, cols);
       expect_same_in_all_sets(a, what, [&](const table& t, float* y) { t.zip(f, rows * cols, y, b.data(), y); });
       expect_same_in_all_sets(a, what, [&](const table& t, float* y) { t.zip_row(f, rows, cols, a.data(), row.data(), y); });
@@ -81,7 +82,8 @@ TEST(kernel_sets, agree_on_softmax_and_its_derivative) {
     expect_same_in_all_sets(wild_numbers(rows * cols, 14), what, [&](const table& t, float* y) { t.softmax(rows, cols, y, y); });
     auto y = numbers(rows * cols, 15);
     reference_kernels<float>().softmax(rows, cols, y.data(), y.data());
-    expect_same_in_all_sets(numbers(rows * cols, 16), what, [&](const table& t, float* d) { t.softmax_backward(rows, cols, y.data(), d, d); });
+    expect_same_in_all_sets(numbers(rows * cols, 16), what,
+                            [&](const table& t, float* d) { t.softmax_backward(rows, cols, y.data(), d, d); });
   });
 }
 
@@ -101,7 +103,8 @@ TEST(kernel_sets, agree_on_norms) {
 TEST(kernel_sets, agree_on_derivatives_of_norms) {
   for (const bool center : {false, true})
     for_shapes([&](std::int64_t rows, std::int64_t cols) {
-      const auto x = numbers(rows * cols, 21), gain = numbers(cols, 22), dy = numbers(rows * cols, 23), mean = numbers(rows, 24), rstd = numbers(rows, 25);
+      const auto x = numbers(rows * cols, 21), gain = numbers(cols, 22), dy = numbers(rows * cols, 23), mean = numbers(rows, 24),
+                 rstd = numbers(rows, 25);
       expect_same_in_all_sets(numbers(rows * cols + 2 * cols, 26), of_shape("norm_backward", rows, cols), [&](const table& t, float* out) {
         t.norm_backward({.rows = rows, .cols = cols, .center = center, .x = x.data(), .gain = gain.data(), .mean = mean.data(),
                          .rstd = rstd.data(), .dy = dy.data(), .dx = out, .dgain = out + rows * cols, .dbias = out + rows * cols + cols});
@@ -126,7 +129,8 @@ TEST(kernel_sets, agree_on_gated_units) {
       const auto x = wild_numbers(rows * 2 * width, 27), dy = numbers(rows * width, 28);
       const auto what = of_shape("gated", rows, width);
       expect_same_in_all_sets(numbers(rows * width, 29), what, [&](const table& t, float* y) { t.gated(f, rows, width, x.data(), y); });
-      expect_same_in_all_sets(numbers(rows * 2 * width, 30), what, [&](const table& t, float* dx) { t.gated_backward(f, rows, width, x.data(), dy.data(), dx); });
+      expect_same_in_all_sets(numbers(rows * 2 * width, 30), what,
+                              [&](const table& t, float* dx) { t.gated_backward(f, rows, width, x.data(), dy.data(), dx); });
     });
 }
 
@@ -136,7 +140,8 @@ TEST(kernel_sets, agree_on_sums_along_rows_and_columns) {
       const auto a = numbers(rows * cols, 31), b = numbers(rows * cols, 32);
       const auto what = of_shape("sums", rows, cols);
       expect_same_in_all_sets(numbers(rows, 33), what, [&](const table& t, float* y) { t.row_sum(rows, cols, accumulate, a.data(), y); });
-      expect_same_in_all_sets(numbers(rows, 33), what, [&](const table& t, float* y) { t.row_dot(rows, cols, accumulate, a.data(), b.data(), y); });
+      expect_same_in_all_sets(numbers(rows, 33), what,
+                              [&](const table& t, float* y) { t.row_dot(rows, cols, accumulate, a.data(), b.data(), y); });
       expect_same_in_all_sets(numbers(cols, 34), what, [&](const table& t, float* y) { t.column_sum(rows, cols, a.data(), y); });
     });
 }
@@ -162,8 +167,9 @@ TEST(kernel_sets, agree_on_a_step_of_adamw) {
     for (std::size_t i = std::size_t(2 * n); i < contents.size(); ++i)
       contents[i] = std::fabs(contents[i]);
     expect_same_in_all_sets(contents, of_size(n), [&](const table& t, float* out) {
-      t.adamw({.n = n, .rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .one_minus_beta1 = 0.1f, .one_minus_beta2 = 0.001f, .correction1 = 1.7f,
-               .correction2 = 30.0f, .epsilon = 1e-8f, .decay = 0.01f, .scale = 0.5f, .gradient = gradient.data(), .w = out, .m = out + n, .v = out + 2 * n});
+      t.adamw({.n = n, .rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .one_minus_beta1 = 0.1f, .one_minus_beta2 = 0.001f,
+               .correction1 = 1.7f, .correction2 = 30.0f, .epsilon = 1e-8f, .decay = 0.01f, .scale = 0.5f,
+               .gradient = gradient.data(), .w = out, .m = out + n, .v = out + 2 * n});
     });
   }
 }
@@ -230,7 +236,8 @@ TEST(reference_kernels, sum_a_row_in_sixteen_lanes) {
 TEST(reference_kernels, normalise_a_row_as_worked_out_by_hand) {
   const double x[] = {1, 2, 3, 6}, gain[] = {1, 1, 2, 1}, bias[] = {0, 0, 1, 0};
   double y[4], mean, rstd;
-  reference_kernels<double>().norm({.rows = 1, .cols = 4, .epsilon = 0.5, .x = x, .gain = gain, .bias = bias, .y = y, .mean = &mean, .rstd = &rstd});
+  reference_kernels<double>().norm(
+    {.rows = 1, .cols = 4, .epsilon = 0.5, .x = x, .gain = gain, .bias = bias, .y = y, .mean = &mean, .rstd = &rstd});
   EXPECT_EQ(mean, 3); // variance (4 + 1 + 0 + 9) / 4 = 3.5, plus epsilon 4
   EXPECT_EQ(rstd, 0.5);
   EXPECT_EQ(y[0], -1);

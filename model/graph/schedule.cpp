@@ -1,0 +1,467 @@
+#include <enn/model/graph/schedule.hpp>
+
+#include <enn/kernels/random.hpp>
+#include <enn/model/graph/arena.hpp>
+
+#include <algorithm>
+
+namespace enn::model {
+namespace {
+
+/// What of a graph takes part: found once, before anything has memory.
+struct reach {
+  std::vector<bool> needed;   // a value: some chosen output depends on it
+  std::vector<bool> wanted;   // a value: has a gradient, as it lies between a weight and a loss
+  std::vector<int> nodes;     // indices, in graph order
+};
+
+bool differentiable(const operator_definition& d, std::size_t input) {
+  return (d.differentiable >> std::min<std::size_t>(input, 31)) & 1;
+}
+
+std::size_t at(value_id v) {
+  return static_cast<std::size_t>(v);
+}
+
+reach find_reach(const graph& g, const std::vector<const operator_definition*>& ops, const std::vector<const model::output*>& outputs,
+                 bool backward) {
+  reach r;
+  r.needed.assign(g.values.size(), false);
+  r.wanted.assign(g.values.size(), false);
+  std::vector<bool> to_loss(g.values.size(), false);
+  for (const auto* o : outputs) {
+    r.needed[at(o->value)] = true;
+    to_loss[at(o->value)] = backward && o->role == output_role::loss && o->weight != 0;
+  }
+  for (std::size_t i = g.nodes.size(); i-- > 0;) {
+    const auto& n = g.nodes[i];
+    auto any = [&](const std::vector<bool>& mark) { return std::any_of(n.outputs.begin(), n.outputs.end(), [&](value_id v) { return mark[at(v)]; }); };
+    if (!any(r.needed))
+      continue;
+    r.nodes.push_back(static_cast<int>(i));
+    bool loss = any(to_loss);
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      r.needed[at(n.inputs[k])] = true;
+      if (loss && differentiable(*ops[i], k))
+        to_loss[at(n.inputs[k])] = true;
+    }
+  }
+  std::reverse(r.nodes.begin(), r.nodes.end());
+  std::vector<bool> from_weight(g.values.size(), false);
+  for (const auto& p : g.parameters)
+    from_weight[at(p.value)] = p.trainable;
+  for (int i : r.nodes) {
+    const auto& n = g.nodes[static_cast<std::size_t>(i)];
+    bool depends = false;
+    for (std::size_t k = 0; k < n.inputs.size(); ++k)
+      depends |= from_weight[at(n.inputs[k])] && differentiable(*ops[static_cast<std::size_t>(i)], k);
+    for (auto v : n.outputs)
+      from_weight[at(v)] = depends;
+  }
+  for (std::size_t v = 0; v < g.values.size(); ++v)
+    r.wanted[v] = from_weight[v] && to_loss[v];
+  return r;
+}
+
+template <class T>
+std::unique_ptr<bound_operator<T>> bind(const operator_definition& d, const node_facts& f) {
+  if constexpr (sizeof(T) == sizeof(float))
+    return d.bind_float(f);
+  else
+    return d.bind_double(f);
+}
+
+} // namespace
+
+template <class T>
+struct schedule<T>::parts {
+  /// A node that runs. Pointers into the arena, the gradient and the weights are set when they are known: the first once, the
+  /// others at each run.
+  struct step {
+    const node* from = nullptr;
+    std::unique_ptr<bound_operator<T>> op;
+    bool is_view = false, swallows = false, backward = false;
+    std::uint32_t path_hash = 0;
+    std::vector<const T*> in;
+    std::vector<T*> out;
+    std::vector<const T*> d_out;
+    std::vector<T*> d_in;
+    T *saved = nullptr, *scratch = nullptr;
+    std::vector<std::span<T>> zeroed; // gradients that this step, in backward, is the first to add to
+  };
+  struct patch { // a pointer of a step that follows the weights or the gradient
+    std::size_t step, slot;
+    std::int64_t offset;
+  };
+  struct kept_output {
+    const model::output* from;
+    std::span<T> values, gradient; // gradient: losses of a backward plan
+  };
+
+  std::shared_ptr<const graph> network;
+  schedule_plan plan;
+  const kernels::kernel_table<T>& kernels;
+  std::int64_t weight_count = 0;
+  std::vector<step> steps;
+  std::vector<const node*> nodes;
+  std::vector<patch> weight_slots, gradient_slots;
+  std::vector<kept_output> outputs;
+  std::vector<T> arena, constants;
+  std::map<std::string, std::span<T>, std::less<>> inputs;
+  std::int64_t swallowed = 0; // nonfinite inputs of operators that may swallow them, in the latest run
+
+  parts(std::shared_ptr<const graph> g, schedule_plan p, const kernels::kernel_table<T>& k, const operator_table& table)
+    : network(std::move(g)), plan(std::move(p)), kernels(k) {
+    compile(table);
+  }
+
+  std::int64_t size_of(value_id v) const { return elements(network->values[at(v)], plan.rows); }
+
+  void compile(const operator_table& table);
+  std::vector<const model::output*> chosen_outputs() const;
+  void reserve(const reach& r, arena_planner& planner);
+  void connect(const reach& r, const arena_planner& planner);
+
+  call<T> call_of(const step& s, const schedule_inputs<T>& in) const {
+    call<T> c;
+    c.kernels = &kernels;
+    c.rows = plan.rows;
+    c.seed = in.seed;
+    c.step = in.step;
+    c.row_numbers = in.row_numbers;
+    c.path_hash = s.path_hash;
+    c.in = s.in;
+    c.out = s.out;
+    c.d_out = s.d_out;
+    c.d_in = s.d_in;
+    c.saved = s.saved;
+    c.scratch = s.scratch;
+    return c;
+  }
+
+  std::int64_t nonfinite(std::span<const T> values) const {
+    return kernels.count_nonfinite(static_cast<std::int64_t>(values.size()), values.data()).nonfinite;
+  }
+  std::int64_t nonfinite_inputs(const step& s) const {
+    std::int64_t found = 0;
+    for (std::size_t i = 0; i < s.in.size(); ++i)
+      found += nonfinite({s.in[i], static_cast<std::size_t>(size_of(s.from->inputs[i]))});
+    return found;
+  }
+
+  template <class After>
+  void forward(const schedule_inputs<T>& in, After&& after);
+  template <class After>
+  void backward(const schedule_inputs<T>& in, std::span<T> gradient, After&& after);
+  void attribute(const schedule_inputs<T>& in, std::span<T> gradient, numeric_health& health);
+};
+
+// -- compile --------------------------------------------------------------------------------------------------------------
+
+template <class T>
+std::vector<const model::output*> schedule<T>::parts::chosen_outputs() const {
+  std::vector<const model::output*> chosen;
+  for (const auto& path : plan.outputs) {
+    const auto* o = find_output(*network, path);
+    require(o, "the graph has no output " + path);
+    chosen.push_back(o);
+  }
+  for (const auto& o : network->outputs)
+    if (plan.backward && o.role == output_role::loss && std::find(chosen.begin(), chosen.end(), &o) == chosen.end())
+      chosen.push_back(&o);
+  return chosen;
+}
+
+template <class T>
+void schedule<T>::parts::compile(const operator_table& table) {
+  std::vector<const operator_definition*> ops;
+  for (const auto& n : network->nodes) {
+    ops.push_back(table.find(n.op));
+    require(ops.back() && ops.back()->version == n.version, n.path + ": operator " + n.op + " version " + std::to_string(n.version)
+                                                              + " is not known here");
+  }
+  auto chosen = chosen_outputs();
+  auto r = find_reach(*network, ops, chosen, plan.backward);
+  for (const auto* o : chosen)
+    outputs.push_back({o, {}, {}});
+  for (int i : r.nodes) {
+    const auto& n = network->nodes[static_cast<std::size_t>(i)];
+    const auto& d = *ops[static_cast<std::size_t>(i)];
+    node_facts facts{&n.attrs, {}, {}};
+    for (auto v : n.inputs)
+      facts.inputs.push_back(network->values[at(v)]);
+    for (auto v : n.outputs)
+      facts.outputs.push_back(network->values[at(v)]);
+    step s;
+    s.from = &n;
+    s.op = bind<T>(d, facts);
+    s.is_view = d.is_view;
+    s.swallows = d.swallows_nonfinite;
+    s.path_hash = kernels::purpose_hash(n.path);
+    for (std::size_t k = 0; k < n.inputs.size(); ++k)
+      s.backward |= r.wanted[at(n.inputs[k])] && differentiable(d, k);
+    s.backward &= std::any_of(n.outputs.begin(), n.outputs.end(), [&](value_id v) { return r.wanted[at(v)]; });
+    steps.push_back(std::move(s));
+    nodes.push_back(&n);
+  }
+  arena_planner planner{network->values.size()};
+  reserve(r, planner);
+  connect(r, planner);
+}
+
+/// Time: step i runs forward at i and backward at 2n - 1 - i. Says which buffer is needed when.
+template <class T>
+void schedule<T>::parts::reserve(const reach& r, arena_planner& planner) {
+  auto n = static_cast<int>(steps.size());
+  int end = 2 * n;
+  for (int i = 0; i < n; ++i) {
+    auto& s = steps[static_cast<std::size_t>(i)];
+    int back = end - 1 - i;
+    if (s.is_view) {
+      planner.alias(s.from->outputs[0], s.from->inputs[0], s.backward);
+    } else {
+      for (auto v : s.from->outputs)
+        planner.value(v, size_of(v), i);
+    }
+    for (auto v : s.from->inputs)
+      planner.use(v, i);
+    planner.scratch(s.op->scratch_size(plan.rows, kernels));
+    planner.saved(i, s.op->saved_size(plan.rows), i, s.backward ? back : i);
+    if (!s.backward)
+      continue;
+    auto reads = s.op->reads();
+    for (std::size_t k = 0; k < s.from->inputs.size(); ++k)
+      if (reads.inputs >> std::min<std::size_t>(k, 31) & 1)
+        planner.use(s.from->inputs[k], back);
+    for (std::size_t k = 0; k < s.from->outputs.size(); ++k)
+      if (reads.outputs >> k & 1)
+        planner.use(s.from->outputs[k], back);
+  }
+  for (const auto& o : outputs)
+    planner.use(o.from->value, end);
+  for (int i = n; i-- > 0;) { // gradients, in the order of backward
+    const auto& s = steps[static_cast<std::size_t>(i)];
+    if (!s.backward)
+      continue;
+    for (auto v : s.from->outputs)
+      if (r.wanted[at(v)])
+        planner.gradient(v, size_of(v), end - 1 - i);
+    for (auto v : s.from->inputs)
+      if (r.wanted[at(v)])
+        planner.gradient(v, size_of(v), end - 1 - i);
+  }
+  for (auto& o : outputs)
+    if (r.wanted[at(o.from->value)])
+      planner.gradient(o.from->value, size_of(o.from->value), n - 1);
+  planner.place();
+}
+
+template <class T>
+void schedule<T>::parts::connect(const reach& r, const arena_planner& planner) {
+  const auto& g = *network;
+  std::vector<std::int64_t> weight_offset(g.values.size(), -1);
+  std::vector<T*> fixed(g.values.size(), nullptr); // inputs and buffers: not in the arena's reused part
+  std::int64_t fixed_size = 0;
+  auto round = [](std::int64_t n) { return (n + 15) / 16 * 16; };
+  for (const auto& x : g.inputs)
+    fixed_size += r.needed[at(x.value)] ? round(size_of(x.value)) : 0;
+  for (const auto& p : g.parameters)
+    fixed_size += !p.trainable && r.needed[at(p.value)] ? round(size_of(p.value)) : 0;
+  arena.assign(static_cast<std::size_t>(planner.size()), T{0});
+  constants.assign(static_cast<std::size_t>(fixed_size), T{0});
+  T* next = constants.data();
+  for (const auto& x : g.inputs) {
+    if (!r.needed[at(x.value)])
+      continue;
+    fixed[at(x.value)] = next;
+    inputs[x.path] = {next, static_cast<std::size_t>(size_of(x.value))};
+    next += round(size_of(x.value));
+  }
+  for (const auto& p : g.parameters) {
+    if (p.trainable) {
+      weight_offset[at(p.value)] = weight_count;
+      weight_count += elements(g.values[at(p.value)]);
+    } else if (r.needed[at(p.value)]) {
+      fixed[at(p.value)] = next;
+      std::transform(p.data.begin(), p.data.end(), next, [](double x) { return static_cast<T>(x); });
+      next += round(size_of(p.value));
+    }
+  }
+  auto value = [&](value_id v) -> T* { // null: a weight
+    auto root = planner.root(v);
+    if (fixed[at(root)])
+      return fixed[at(root)];
+    return weight_offset[at(root)] >= 0 ? nullptr : arena.data() + planner.value_offset(v);
+  };
+  auto gradient = [&](value_id v) -> T* { return arena.data() + planner.gradient_offset(v); };
+  std::vector<bool> begun(g.values.size(), false);
+  auto begin = [&](value_id v, std::vector<std::span<T>>& zeroed) {
+    auto root = planner.gradient_root(v);
+    if (begun[at(root)] || weight_offset[at(root)] >= 0)
+      return;
+    begun[at(root)] = true;
+    zeroed.push_back({gradient(root), static_cast<std::size_t>(size_of(root))});
+  };
+  for (auto& o : outputs) {
+    auto size = static_cast<std::size_t>(size_of(o.from->value));
+    o.values = {value(o.from->value), size};
+    if (r.wanted[at(o.from->value)]) {
+      o.gradient = {gradient(o.from->value), size};
+      begun[at(planner.gradient_root(o.from->value))] = true;
+    }
+  }
+  for (std::size_t i = steps.size(); i-- > 0;) {
+    auto& s = steps[i];
+    const auto& n = *s.from;
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      auto v = n.inputs[k];
+      s.in.push_back(value(v));
+      if (!s.in.back())
+        weight_slots.push_back({i, k, weight_offset[at(planner.root(v))]});
+      bool wanted = s.backward && r.wanted[at(v)];
+      bool weight = wanted && weight_offset[at(planner.gradient_root(v))] >= 0;
+      s.d_in.push_back(wanted && !weight ? gradient(v) : nullptr);
+      if (weight)
+        gradient_slots.push_back({i, k, weight_offset[at(planner.gradient_root(v))]});
+      if (wanted)
+        begin(v, s.zeroed);
+    }
+    for (auto v : n.outputs) {
+      s.out.push_back(s.is_view ? nullptr : value(v));
+      bool arrived = s.backward && r.wanted[at(v)] && begun[at(planner.gradient_root(v))];
+      s.d_out.push_back(arrived ? gradient(v) : nullptr);
+    }
+    s.saved = arena.data() + planner.saved_offset(static_cast<int>(i));
+    s.scratch = arena.data() + planner.scratch_offset();
+  }
+}
+
+// -- run ------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+template <class After>
+void schedule<T>::parts::forward(const schedule_inputs<T>& in, After&& after) {
+  for (const auto& w : weight_slots)
+    steps[w.step].in[w.slot] = in.weights.data() + w.offset;
+  for (auto& s : steps) {
+    if (!s.is_view)
+      s.op->forward(call_of(s, in));
+    after(s);
+  }
+}
+
+template <class T>
+template <class After>
+void schedule<T>::parts::backward(const schedule_inputs<T>& in, std::span<T> gradient, After&& after) {
+  for (const auto& d : gradient_slots)
+    steps[d.step].d_in[d.slot] = gradient.data() + d.offset;
+  std::fill(gradient.begin(), gradient.end(), T{0});
+  for (auto& o : outputs)
+    std::fill(o.gradient.begin(), o.gradient.end(), static_cast<T>(o.from->weight) * in.loss_scale);
+  for (auto s = steps.rbegin(); s != steps.rend(); ++s) {
+    if (!s->backward)
+      continue;
+    for (auto z : s->zeroed)
+      std::fill(z.begin(), z.end(), T{0});
+    if (!s->is_view && std::any_of(s->d_out.begin(), s->d_out.end(), [](const T* d) { return d; }))
+      s->op->backward(call_of(*s, in));
+    after(*s);
+  }
+}
+
+template <class T>
+void schedule<T>::parts::attribute(const schedule_inputs<T>& in, std::span<T> gradient, numeric_health& health) {
+  for (const auto& [path, values] : inputs)
+    health.inputs_finite &= nonfinite(values) == 0;
+  health.parameters_finite = nonfinite(in.weights) == 0;
+  auto blame = [&](const step& s, const char* suffix, std::int64_t found) {
+    if (found > 0 && health.first_node.empty())
+      health.first_node = s.from->path + suffix;
+  };
+  forward(in, [&](const step& s) {
+    for (std::size_t k = 0; k < s.out.size() && !s.is_view; ++k)
+      blame(s, "", nonfinite({s.out[k], static_cast<std::size_t>(size_of(s.from->outputs[k]))}));
+  });
+  if (plan.backward)
+    backward(in, gradient, [&](const step& s) {
+      for (std::size_t k = 0; k < s.d_in.size(); ++k)
+        if (s.d_in[k])
+          blame(s, ".grad", nonfinite({s.d_in[k], static_cast<std::size_t>(size_of(s.from->inputs[k]))}));
+    });
+}
+
+// -- the class ------------------------------------------------------------------------------------------------------------
+
+template <class T>
+schedule<T>::schedule(std::shared_ptr<const graph> g, schedule_plan plan, const kernels::kernel_table<T>& kernels,
+                      const operator_table& operators)
+  : parts_(std::make_unique<parts>(std::move(g), std::move(plan), kernels, operators)) {}
+template <class T>
+schedule<T>::~schedule() = default;
+template <class T>
+schedule<T>::schedule(schedule&&) noexcept = default;
+
+template <class T>
+std::span<T> schedule<T>::input(std::string_view path) {
+  auto found = parts_->inputs.find(path);
+  return found == parts_->inputs.end() ? std::span<T>{} : found->second;
+}
+
+template <class T>
+std::span<const T> schedule<T>::output(std::string_view path) const {
+  for (const auto& o : parts_->outputs)
+    if (o.from->path == path)
+      return o.values;
+  throw std::logic_error("output " + std::string{path} + " is not in the plan");
+}
+
+template <class T>
+void schedule<T>::run(const schedule_inputs<T>& in, std::span<T> gradient) {
+  auto& p = *parts_;
+  require(static_cast<std::int64_t>(in.weights.size()) == p.weight_count, "the weights are not of this graph");
+  require(!p.plan.backward || static_cast<std::int64_t>(gradient.size()) == p.weight_count, "the gradient is not of this graph");
+  p.swallowed = 0;
+  p.forward(in, [&](const auto& s) {
+    if (s.swallows)
+      p.swallowed += p.nonfinite_inputs(s);
+  });
+  if (p.plan.backward)
+    p.backward(in, gradient, [](const auto&) {});
+}
+
+template <class T>
+numeric_health schedule<T>::inspect(const schedule_inputs<T>& in, std::span<T> gradient) {
+  auto& p = *parts_;
+  numeric_health health;
+  auto look = [&](std::span<const T> values) {
+    auto found = p.kernels.count_nonfinite(static_cast<std::int64_t>(values.size()), values.data());
+    health.nonfinite += found.nonfinite;
+    health.largest = std::max(health.largest, found.largest);
+  };
+  for (const auto& o : p.outputs)
+    look(o.values);
+  if (p.plan.backward)
+    look(gradient);
+  health.nonfinite += p.swallowed;
+  if (health.nonfinite > 0)
+    p.attribute(in, gradient, health);
+  return health;
+}
+
+template <class T>
+std::int64_t schedule<T>::arena_size() const {
+  return static_cast<std::int64_t>(parts_->arena.size() + parts_->constants.size());
+}
+template <class T>
+std::int64_t schedule<T>::step_count() const {
+  return static_cast<std::int64_t>(parts_->steps.size());
+}
+template <class T>
+std::span<const node* const> schedule<T>::nodes() const {
+  return parts_->nodes;
+}
+
+template class schedule<float>;
+template class schedule<double>;
+
+} // namespace enn::model

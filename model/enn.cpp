@@ -375,7 +375,10 @@ graph build_enn(const config& c, const data_facts& facts) {
       graph_builder::scope here{b, "collector"};
       refined_latents = collect(b, x.m(), t.detach_refinement ? b.apply("stop_gradient", {latents}) : latents);
     }
-    auto q = read(x, side.head, refined_latents);
+    auto detached_head = side.head;
+    if (detached_head.queries && t.detach_refinement)
+      detached_head.queries = b.apply("stop_gradient", {*side.head.queries});
+    auto q = read(x, detached_head, refined_latents);
     auto p = gate_share(x, latents, refined_latents, a, q);
     auto from = t.detach_refinement ? b.apply("stop_gradient", {a}) : a;
     y = b.apply("add", {from, b.apply("multiply", {p, b.apply("subtract", {q, from})})}, {}, "composition");

@@ -55,7 +55,7 @@ struct input {
 /// `given`, kept in double, and called buffers.
 struct parameter {
   std::string path;
-  value_id value;
+  value_id value = -1;
   init rule = init::constant;
   double scale = 0, scale_last = 0;
   bool trainable = true;

@@ -97,6 +97,8 @@ struct schedule<T>::parts {
     const model::output* from;
     std::span<T> values, gradient; // gradient: losses of a backward plan
   };
+  /// Backward starts here.
+  static bool seeds(const kept_output& o, const reach& r) { return o.from->role == output_role::loss && r.wanted[at(o.from->value)]; }
 
   std::shared_ptr<const graph> network;
   schedule_plan plan;
@@ -250,8 +252,8 @@ void schedule<T>::parts::reserve(const reach& r, arena_planner& planner) {
       if (r.wanted[at(v)])
         planner.gradient(v, size_of(v), end - 1 - i);
   }
-  for (auto& o : outputs)
-    if (r.wanted[at(o.from->value)])
+  for (const auto& o : outputs)
+    if (seeds(o, r))
       planner.gradient(o.from->value, size_of(o.from->value), n - 1);
   planner.place();
 }
@@ -305,7 +307,7 @@ void schedule<T>::parts::connect(const reach& r, const arena_planner& planner) {
   for (auto& o : outputs) {
     auto size = static_cast<std::size_t>(size_of(o.from->value));
     o.values = {value(o.from->value), size};
-    if (r.wanted[at(o.from->value)]) {
+    if (seeds(o, r)) {
       o.gradient = {gradient(o.from->value), size};
       begun[at(planner.gradient_root(o.from->value))] = true;
     }

@@ -40,9 +40,9 @@ double flops_of(const operator_definition& d, const node_facts& f) {
   return n;
 }
 
-void require(bool ok, const std::string& what) {
+void require(bool ok, std::string_view what) {
   if (!ok)
-    throw std::logic_error(what);
+    throw std::logic_error(std::string{what});
 }
 
 namespace {

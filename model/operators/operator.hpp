@@ -97,7 +97,7 @@ const std::vector<std::int64_t>& ints_of(const attributes& a, std::string_view n
 /// infer for "same as the first input".
 std::vector<shape> same_as_first(const node_facts& f);
 /// Throws std::logic_error(what) unless ok.
-void require(bool ok, const std::string& what);
+void require(bool ok, std::string_view what);
 
 /// Fills both binds from one class template: Op<float>(facts), Op<double>(facts).
 template <template <class> class Op>

@@ -93,6 +93,13 @@ std::string row(const char* format, auto... values) {
 
 } // namespace
 
+double forward_flops(const graph& g) {
+  double sum = 0;
+  for (const auto& n : g.nodes)
+    sum += flops_of_node(g, n);
+  return sum;
+}
+
 std::string describe(const run_definition& run, bool nodes) {
   const auto& g = run.network;
   auto inference = without_training(g);
@@ -103,11 +110,9 @@ std::string describe(const run_definition& run, bool nodes) {
   for (const auto& x : g.outputs)
     text += row("  %-28s %s\n", x.path.c_str(), to_string(g.values[static_cast<std::size_t>(x.value)]).c_str());
   text += row("\n%-18s %12s %10s %16s\n", "part", "parameters", "operators", "FLOP a row");
-  double flops = 0;
-  for (const auto& p : parts_of(g)) {
+  auto flops = forward_flops(g);
+  for (const auto& p : parts_of(g))
     text += row("%-18s %12s %10s %16s\n", p.name.c_str(), grouped(p.parameters).c_str(), grouped(p.nodes).c_str(), in_units(p.flops, "").c_str());
-    flops += p.flops;
-  }
   text += row("%-18s %12s %10s %16s\n", "all", grouped(run.layout.size).c_str(), grouped(static_cast<std::int64_t>(g.nodes.size())).c_str(),
               in_units(flops, "").c_str());
 

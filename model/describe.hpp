@@ -4,6 +4,9 @@
 
 namespace enn::model {
 
+/// Floating-point operations of forward for one row.
+double forward_flops(const graph& g);
+
 /// Parts with their parameters and operations; totals of one row and of one lease. With `nodes`, every operator too.
 std::string describe(const run_definition& run, bool nodes);
 

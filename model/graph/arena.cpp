@@ -74,7 +74,8 @@ void arena_planner::place() {
     }
     b->offset = free;
     size_ = std::max(size_, free + size);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), b, [](const buffer* x, const buffer* y) { return x->offset < y->offset; }), b);
+    auto before = [](const buffer* x, const buffer* y) { return x->offset < y->offset; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), b, before), b);
   }
   scratch_offset_ = size_;
   size_ += scratch_size_;

@@ -35,7 +35,9 @@ reach find_reach(const graph& g, const std::vector<const operator_definition*>& 
   }
   for (std::size_t i = g.nodes.size(); i-- > 0;) {
     const auto& n = g.nodes[i];
-    auto any = [&](const std::vector<bool>& mark) { return std::any_of(n.outputs.begin(), n.outputs.end(), [&](value_id v) { return mark[at(v)]; }); };
+    auto any = [&](const std::vector<bool>& mark) {
+      return std::any_of(n.outputs.begin(), n.outputs.end(), [&](value_id v) { return mark[at(v)]; });
+    };
     if (!any(r.needed))
       continue;
     r.nodes.push_back(static_cast<int>(i));

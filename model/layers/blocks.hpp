@@ -14,7 +14,12 @@ struct style {
   double dropout = 0;
 };
 
-enum class start { uniform /* +-1/sqrt(fan in), weight and bias */, xavier /* of a (d, 3d) projection, bias 0 */, small_bias /* uniform, bias 0 */, zero };
+enum class start {
+  uniform,    // weight and bias within +-1/sqrt(fan in)
+  xavier,     // of a (d, 3d) projection; bias 0
+  small_bias, // as uniform; bias 0
+  zero,
+};
 
 /// x (..., in) -> (..., out).
 value_id linear(graph_builder& b, std::string_view name, value_id x, std::int64_t out, bool bias = true, start rule = start::uniform);
@@ -34,7 +39,8 @@ value_id slice(graph_builder& b, value_id x, std::int64_t axis, std::int64_t beg
 value_id concat(graph_builder& b, const std::vector<value_id>& parts, std::int64_t axis);
 
 /// W_2 drop(act(A) * C) + b_2 with [A, C] = x W_1 + b_1, in -> 2 hidden -> out.
-value_id gated_feedforward(graph_builder& b, value_id x, std::int64_t hidden, std::int64_t out, std::string_view activation, double dropout);
+value_id gated_feedforward(graph_builder& b, value_id x, std::int64_t hidden, std::int64_t out, std::string_view activation,
+                           double dropout);
 
 /// Queries of x (B, N, d) read context (B, K, d), both already normalised: projections with bias, attention, projection.
 /// key_bias (K) is added to the scores.

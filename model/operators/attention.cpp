@@ -113,7 +113,8 @@ struct attention final : bound_operator<T> {
   std::int64_t saved_size(std::int64_t rows) const override { return rows * heads * scores() * (probability > 0 ? 2 : 1); }
   std::int64_t scratch_size(std::int64_t, const kernels::kernel_table<T>& t) const override {
     auto dh = head_width();
-    return 2 * scores() + std::max({t.gemm_workspace(queries, keys, dh), t.gemm_workspace(queries, dh, keys), t.gemm_workspace(keys, dh, queries)});
+    return 2 * scores()
+           + std::max({t.gemm_workspace(queries, keys, dh), t.gemm_workspace(queries, dh, keys), t.gemm_workspace(keys, dh, queries)});
   }
 };
 

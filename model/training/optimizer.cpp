@@ -52,8 +52,8 @@ double learning_rate(const run_definition& run, const run_state& state) {
   return peak * (t.final_rate + (1 - t.final_rate) * 0.5 * (1 + kernels::elementary::cos(pi * done)));
 }
 
-void apply_adamw(const kernels::kernel_table<float>& k, const run_definition& run, std::span<const float> gradient, double rate, float scale,
-                 training_tensors& x, std::int64_t step) {
+void apply_adamw(const kernels::kernel_table<float>& k, const run_definition& run, std::span<const float> gradient, double rate,
+                 float scale, training_tensors& x, std::int64_t step) {
   const auto& t = run.settings.train;
   kernels::adamw_args<float> a;
   a.rate = static_cast<float>(rate);

@@ -460,7 +460,10 @@ TEST(network, base_prediction_does_not_depend_on_the_collector) {
   auto weights = initial_weights(*g, 1);
   schedule<float> s{g, {1, {"base", "refined"}, false}, table<float>()};
   auto rows = numbers(1);
-  auto run = [&] { s.run({.row_numbers = rows, .weights = weights}, {}); return std::vector<float>(s.output("base").begin(), s.output("base").end()); };
+  auto run = [&] {
+    s.run({.row_numbers = rows, .weights = weights}, {});
+    return std::vector<float>(s.output("base").begin(), s.output("base").end());
+  };
   auto before = run();
   std::vector<float> refined(s.output("refined").begin(), s.output("refined").end());
   for (const auto& span : layout_of(*g).spans)

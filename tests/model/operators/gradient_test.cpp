@@ -107,8 +107,9 @@ std::vector<op_case> cases() {
                    }});
   all.push_back({"gate", [](graph_builder& b) {
                    auto fixed = [&](const char* name) { return b.add_input(name, input_role::feature, {batch, 6}); };
-                   auto least = b.add_buffer("least", {6}, std::vector<double>(6, -0.7)), greatest = b.add_buffer("greatest", {6}, std::vector<double>(6, 0.6));
-                   return b.apply("gate", {fixed("a"), fixed("q"), variable(b, "logit", {6}), least, greatest},
+                   auto bound = [&](const char* name, double x) { return b.add_buffer(name, {6}, std::vector<double>(6, x)); };
+                   auto logit = variable(b, "logit", {6});
+                   return b.apply("gate", {fixed("a"), fixed("q"), logit, bound("least", -0.7), bound("greatest", 0.6)},
                                   {{"floor", 0.0}, {"ceil", 1.0}, {"epsilon", 1e-6}});
                  }});
   for (std::string kind : {"mse", "mae", "huber"})

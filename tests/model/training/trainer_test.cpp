@@ -93,7 +93,8 @@ TEST(lease, gradients_of_a_step_add_up_whatever_the_cut) {
     sums.emplace_back(tensors.weights.size());
     std::vector<float> gradient(tensors.weights.size());
     for (std::int64_t i = 0; i < leases; ++i) {
-      auto result = computer.compute({lease_kind::train, 2, rows_of_lease(rows, i, leases), denominator, rung::fast}, tensors.weights, gradient, {});
+      lease_request request{lease_kind::train, 2, rows_of_lease(rows, i, leases), denominator, rung::fast};
+      auto result = computer.compute(request, tensors.weights, gradient, {});
       EXPECT_TRUE(result.health.ok());
       std::transform(gradient.begin(), gradient.end(), sums.back().begin(), sums.back().begin(), [](float g, double s) { return g + s; });
     }
@@ -167,7 +168,8 @@ TEST(optimizer, learns) {
       double first = 0, last = 0;
       while (!state.finished) {
         auto rows = rows_of_step(*run, *data, state.step);
-        auto result = computer.compute({lease_kind::train, state.step, rows, denominator_of(*data, rows), rung::fast}, tensors.weights, gradient, {});
+        lease_request request{lease_kind::train, state.step, rows, denominator_of(*data, rows), rung::fast};
+        auto result = computer.compute(request, tensors.weights, gradient, {});
         (state.step == 0 ? first : last) = result.losses[0];
         EXPECT_TRUE(apply_step(*run, gradient, tensors, state).applied);
       }

@@ -1,0 +1,181 @@
+// What a training step costs besides its arithmetic: the same steps computed in a plain loop (forward and backward of every lease,
+// addition of gradients, optimizer), and through actors with one worker and with two. The bits are compared first.
+//
+//   OPENBLAS_NUM_THREADS=1 step_bench CONFIG.toml [STEPS]
+#include <enn/actors/run.hpp>
+#include <enn/actors/version.hpp>
+#include <enn/model/describe.hpp>
+#include <enn/model/machine.hpp>
+#include <enn/serialization/config_file.hpp>
+#include <enn/serialization/readers/csv.hpp>
+
+#include <caf/actor_system.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+#include <unistd.h>
+
+namespace {
+
+using namespace enn;
+using clock_type = std::chrono::steady_clock;
+
+double seconds_since(clock_type::time_point start) {
+  return std::chrono::duration<double>(clock_type::now() - start).count();
+}
+
+template <class T>
+T must(caf::expected<T> result) {
+  if (!result)
+    throw std::runtime_error{text_of(result.error())};
+  return std::move(*result);
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+struct subject {
+  std::shared_ptr<const model::dataset> data;
+  std::shared_ptr<const model::run_definition> run;
+};
+
+subject load(const char* path, std::int64_t steps) {
+  auto settings = must(serialization::load_config(path));
+  settings.train.steps = steps;
+  settings.train.validate_every = settings.run.checkpoint_every = 1'000'000; // neither belongs to a step
+  auto table = must(serialization::read_csv(settings.data.path, settings.data));
+  subject s;
+  s.data = must(model::dataset::make(std::move(table), settings.data, static_cast<std::uint64_t>(settings.train.seed)));
+  s.run = must(model::define_run(settings, *s.data));
+  return s;
+}
+
+/// Seconds of each step, and of its kinds of work.
+struct loop_result {
+  std::vector<double> steps, passes, additions, optimizer;
+  std::uint64_t hash = 0;
+};
+
+loop_result plain_loop(const subject& s) {
+  const auto& run = *s.run;
+  auto leases = run.settings.train.leases;
+  auto version = *actors::first_version(run);
+  model::lease_computer computer{s.run, s.data};
+  std::vector<std::vector<float>> sums(static_cast<std::size_t>(leases), std::vector<float>(version.tensors.weights.size()));
+  loop_result result;
+  while (!version.state.finished) {
+    auto start = clock_type::now();
+    auto rows = model::rows_of_step(run, *s.data, version.state.step);
+    auto denominator = model::denominator_of(*s.data, rows);
+    auto begin = clock_type::now();
+    for (std::int64_t i = 0; i < leases; ++i)
+      computer.compute({model::lease_kind::train, version.state.step, model::rows_of_lease(rows, i, leases), denominator,
+                        model::rung::fast},
+                       version.tensors.weights, sums[static_cast<std::size_t>(i)], {});
+    result.passes.push_back(seconds_since(begin));
+    begin = clock_type::now();
+    for (std::size_t width = 1; width < sums.size(); width *= 2)
+      for (std::size_t i = 0; i < sums.size(); i += 2 * width)
+        model::add_gradients(sums[i + width], sums[i]);
+    result.additions.push_back(seconds_since(begin));
+    begin = clock_type::now();
+    model::apply_step(run, sums[0], version.tensors, version.state);
+    result.optimizer.push_back(seconds_since(begin));
+    result.steps.push_back(seconds_since(start));
+  }
+  result.hash = actors::hash_of_weights(version);
+  return result;
+}
+
+struct actor_config : caf::actor_system_config {
+  actor_config() {
+    actors::configure(*this);
+    actors::set_defaults(*this);
+  }
+};
+
+struct actor_result {
+  std::vector<double> steps;
+  std::uint64_t hash = 0;
+};
+
+actor_result through_actors(const subject& s, std::uint32_t workers) {
+  auto folder = std::filesystem::temp_directory_path() / ("enn_step_bench_" + std::to_string(::getpid()));
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  actor_result result;
+  {
+    actor_config config;
+    caf::actor_system system{config};
+    actors::run_request request;
+    request.run = s.run;
+    request.data = s.data;
+    request.folder = folder;
+    request.workers = workers;
+    auto last = clock_type::now();
+    auto at_step = [&](const serialization::progress&) {
+      result.steps.push_back(seconds_since(last));
+      last = clock_type::now();
+    };
+    result.hash = must(actors::train(system, std::move(request), at_step)).weights_hash;
+  }
+  std::filesystem::remove_all(folder);
+  return result;
+}
+
+/// Without the first steps, in which memory is taken and caches are filled.
+void append(std::vector<double>& all, const std::vector<double>& steps) {
+  all.insert(all.end(), steps.begin() + std::min<std::ptrdiff_t>(5, static_cast<std::ptrdiff_t>(steps.size()) - 1), steps.end());
+}
+
+void measure(const subject& s) {
+  std::vector<double> loop, passes, additions, optimizer, one, two;
+  for (int round = 0; round < 5; ++round) { // interleaved: the machine's mood is the same for all
+    auto plain = plain_loop(s);
+    auto single = through_actors(s, 1), twice = through_actors(s, 2);
+    if (single.hash != plain.hash || twice.hash != plain.hash)
+      throw std::runtime_error{"the loop and the actors do not agree on the weights"};
+    append(loop, plain.steps);
+    append(passes, plain.passes);
+    append(additions, plain.additions);
+    append(optimizer, plain.optimizer);
+    append(one, single.steps);
+    append(two, twice.steps);
+  }
+  const auto& t = s.run->settings.train;
+  auto rows = static_cast<double>(t.batch_rows);
+  auto flops = 3 * model::forward_flops(s.run->network) * rows;
+  auto peak = model::measure_fma_peak(s.run->kernels);
+  auto arithmetic = median(passes) + median(additions) + median(optimizer);
+  std::printf("%s, %lld rows in %lld leases, kernels %s; medians of a step\n", model::describe_machine().processor.c_str(),
+              static_cast<long long>(t.batch_rows), static_cast<long long>(t.leases), s.run->kernels.c_str());
+  std::printf("  forward and backward %8.3f ms   %4.1f %% of one core's peak (%.0f GFLOP/s)\n", 1e3 * median(passes),
+              100 * flops / median(passes) / (1e9 * peak), peak);
+  std::printf("  addition             %8.3f ms\n  optimizer            %8.3f ms\n", 1e3 * median(additions), 1e3 * median(optimizer));
+  std::printf("  plain loop           %8.3f ms   %6.0f rows/s\n", 1e3 * median(loop), rows / median(loop));
+  std::printf("  actors, 1 worker     %8.3f ms   %6.0f rows/s   %.1f %% is no arithmetic\n", 1e3 * median(one), rows / median(one),
+              100 * (median(one) - arithmetic) / median(one));
+  std::printf("  actors, 2 workers    %8.3f ms   %6.0f rows/s   %.2f times one\n", 1e3 * median(two), rows / median(two), median(one) / median(two));
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: step_bench CONFIG.toml [STEPS]\n");
+    return 2;
+  }
+  try {
+    measure(load(argv[1], argc == 3 ? std::atoi(argv[2]) : 40));
+  } catch (const std::exception& problem) {
+    std::fprintf(stderr, "step_bench: %s\n", problem.what());
+    return 1;
+  }
+  return 0;
+}

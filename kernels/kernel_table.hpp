@@ -20,6 +20,8 @@
 /// need the alignment of T only. Output and input may be the same array where a function says "in place".
 /// Sizes of zero are fine. NaN and infinity are data: they propagate by IEEE rules and are never replaced.
 #pragma once
+#include <enn/kernels/random.hpp>
+
 #include <cstdint>
 #include <string_view>
 
@@ -171,6 +173,8 @@ struct kernel_table {
   void (*scan)(const scan_args<T>&);
 
   // -- training --
+  /// keep[i] = 1/(1-p) with probability 1-p, else 0, for elements 0..n-1: 0 where random_uniform(place, i) < p.
+  void (*dropout_scales)(const random_place& place, std::int64_t n, double probability, T* keep);
   void (*adamw)(const adamw_args<T>&);
   /// Sum of squares in double: 16 double lanes as in rule 2.
   double (*sum_of_squares)(std::int64_t n, const T* x);

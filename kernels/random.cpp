@@ -1,65 +1,12 @@
 #include <enn/kernels/random.hpp>
 
 #include "elementary.hpp"
+#include "isa/philox.inl.hpp"
 
 #include <cmath>
 
 namespace enn::kernels {
 namespace {
-
-constexpr std::uint32_t multiplier_0 = 0xD2511F53, multiplier_1 = 0xCD9E8D57;
-constexpr std::uint32_t weyl_0 = 0x9E3779B9, weyl_1 = 0xBB67AE85;
-constexpr int blocks_at_once = 32; // g++ unrolls shorter loops before it could vectorise them
-
-/// Ten rounds on many counters side by side, so that the multiplications become vector code.
-struct blocks {
-  std::uint32_t word[4][blocks_at_once];
-
-  void encrypt(philox_key key) {
-    for (int round = 0; round < 10; ++round, key[0] += weyl_0, key[1] += weyl_1)
-      for (int i = 0; i < blocks_at_once; ++i) {
-        const std::uint64_t p0 = std::uint64_t(multiplier_0) * word[0][i], p1 = std::uint64_t(multiplier_1) * word[2][i];
-        word[0][i] = std::uint32_t(p1 >> 32) ^ word[1][i] ^ key[0];
-        word[1][i] = std::uint32_t(p1);
-        word[2][i] = std::uint32_t(p0 >> 32) ^ word[3][i] ^ key[1];
-        word[3][i] = std::uint32_t(p0);
-      }
-  }
-};
-
-/// The finisher of splitmix64 (Steele, Lea & Flood 2014): bijective, and 0 stays 0.
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
-
-struct draw {
-  philox_counter counter;
-  philox_key key;
-};
-
-/// The counter holds the low halves of block, row and step, and the purpose. The high halves, zero in practice, go into the
-/// key, so that no two places share a draw by wrapping round.
-draw draw_of(const random_place& place, std::uint64_t block) {
-  const auto high = [](std::uint64_t x) { return x >> 32; };
-  const std::uint64_t key = place.seed ^ mix(mix(mix(high(place.step)) ^ high(place.row)) ^ high(block));
-  return {{std::uint32_t(block), std::uint32_t(place.row), std::uint32_t(place.step), place.purpose},
-          {std::uint32_t(key), std::uint32_t(high(key))}};
-}
-
-/// Blocks first, first+1, ....
-blocks blocks_from(const random_place& place, std::uint64_t first) {
-  blocks b;
-  const draw d = draw_of(place, first);
-  for (int i = 0; i < blocks_at_once; ++i) {
-    b.word[0][i] = d.counter[0] + std::uint32_t(i);
-    for (int w = 1; w < 4; ++w)
-      b.word[w][i] = d.counter[std::size_t(w)];
-  }
-  b.encrypt(d.key);
-  return b;
-}
 
 /// Algorithm AS 241, PPND16 (Wichura 1988): relative error about 1e-16.
 double inverse_normal(double p) {
@@ -115,7 +62,7 @@ std::uint32_t purpose_hash(std::string_view name) {
 
 std::uint32_t random_bits(const random_place& place, std::uint64_t element) {
   const draw d = draw_of(place, element / 4);
-  return philox4x32(d.counter, d.key)[element % 4];
+  return philox4x32({d.counter[0], d.counter[1], d.counter[2], d.counter[3]}, {d.key[0], d.key[1]})[element % 4];
 }
 
 float random_uniform(const random_place& place, std::uint64_t element) {
@@ -125,28 +72,6 @@ float random_uniform(const random_place& place, std::uint64_t element) {
 double random_normal(const random_place& place, std::uint64_t element) {
   return inverse_normal((random_bits(place, element) + 0.5) * 0x1p-32);
 }
-
-template <class T>
-void dropout_scales(const random_place& place, std::uint64_t first, std::int64_t n, double probability, T* keep) {
-  const T scale = static_cast<T>(1 / (1 - probability));
-  const auto limit = static_cast<std::uint32_t>(std::ceil(probability * 0x1p24)); // kept if the 24 bits are not below
-  std::uint64_t element = first;
-  const std::uint64_t end = first + static_cast<std::uint64_t>(n);
-  constexpr std::uint64_t group = 4 * blocks_at_once;
-  while (element < end) {
-    const std::uint64_t start = element - element % group; // groups are aligned, so a block's high half never changes inside
-    const blocks b = blocks_from(place, start / 4);
-    T out[group];
-    for (int i = 0; i < blocks_at_once; ++i)
-      for (int w = 0; w < 4; ++w)
-        out[4 * i + w] = (b.word[w][i] >> 8) < limit ? T(0) : scale;
-    const std::uint64_t stop = end - start < group ? end : start + group;
-    for (; element < stop; ++element)
-      *keep++ = out[element - start];
-  }
-}
-template void dropout_scales<float>(const random_place&, std::uint64_t, std::int64_t, double, float*);
-template void dropout_scales<double>(const random_place&, std::uint64_t, std::int64_t, double, double*);
 
 std::uint64_t permute(std::uint64_t element, std::uint64_t size, std::uint64_t seed, std::uint64_t epoch) {
   int half = 0; // bits of either side: the network permutes 4^half elements

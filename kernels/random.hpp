@@ -34,10 +34,6 @@ float random_uniform(const random_place& place, std::uint64_t element);
 /// Standard normal by the inverse of the normal distribution on a 32-bit uniform (own polynomial, no libm); double.
 double random_normal(const random_place& place, std::uint64_t element);
 
-/// keep[i] = 1/(1-p) with probability 1-p, else 0, for elements first..first+n-1.
-template <class T>
-void dropout_scales(const random_place& place, std::uint64_t first, std::int64_t n, double probability, T* keep);
-
 /// A keyed permutation of 0..size-1: element -> element, bijective, by a 4-round Feistel network over the next power of
 /// four with cycle walking. Nothing is stored, so a sampler can be restarted at any place.
 std::uint64_t permute(std::uint64_t element, std::uint64_t size, std::uint64_t seed, std::uint64_t epoch);

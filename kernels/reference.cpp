@@ -271,6 +271,12 @@ finiteness count_nonfinite(int64_t n, const T* x) {
 }
 
 template <class T>
+void dropout_scales(const random_place& place, int64_t n, double probability, T* keep) {
+  for (int64_t i = 0; i < n; ++i)
+    keep[i] = random_uniform(place, static_cast<std::uint64_t>(i)) < probability ? T(0) : static_cast<T>(1 / (1 - probability));
+}
+
+template <class T>
 constexpr kernel_table<T> table = {
     .name = "reference",
     .gemm = gemm<T>,
@@ -293,6 +299,7 @@ constexpr kernel_table<T> table = {
     .row_dot = row_dot<T>,
     .column_sum = column_sum<T>,
     .scan = scan<T>,
+    .dropout_scales = dropout_scales<T>,
     .adamw = adamw<T>,
     .sum_of_squares = sum_of_squares<T>,
     .count_nonfinite = count_nonfinite<T>,

@@ -57,7 +57,7 @@ std::vector<work> all_work() {
   list.push_back({"sum_of_squares", 40000, [](const table& t, const float* x, float* y) { y[0] = static_cast<float>(t.sum_of_squares(40000, x)); }});
   list.push_back({"count_nonfinite", 40000,
                   [](const table& t, const float* x, float* y) { y[0] = static_cast<float>(t.count_nonfinite(40000, x).largest); }});
-  list.push_back({"dropout_scales", 40000, [](const table&, const float*, float* y) { enn::kernels::dropout_scales({.seed = 1}, 0, 40000, 0.1, y); }});
+  list.push_back({"dropout_scales", 40000, [](const table& t, const float*, float* y) { t.dropout_scales({.seed = 1}, 40000, 0.1, y); }});
   return list;
 }
 

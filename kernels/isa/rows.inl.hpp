@@ -3,6 +3,7 @@
 /// linkage, so that the linker cannot swap a function of one set for another's. reference.cpp defines what is computed.
 #include "../elementary.hpp"
 #include "lanes.inl.hpp"
+#include "philox.inl.hpp"
 
 namespace enn::kernels {
 namespace {
@@ -280,6 +281,7 @@ constexpr kernel_table<float> table_of(std::string_view name) {
       .row_dot = row_dot<V>,
       .column_sum = column_sum,
       .scan = scan,
+      .dropout_scales = dropout_scales,
       .adamw = adamw,
       .sum_of_squares = sum_of_squares,
       .count_nonfinite = count_nonfinite,

@@ -54,7 +54,7 @@ struct attention final : bound_operator<T> {
     T* workspace = c.scratch + scores();
     for (std::int64_t r = 0; r < c.rows; ++r) {
       if (probability > 0)
-        kernels::dropout_scales({c.seed, c.step, c.row_numbers[static_cast<std::size_t>(r)], c.path_hash}, 0, heads * scores(), probability,
+        c.kernels->dropout_scales({c.seed, c.step, c.row_numbers[static_cast<std::size_t>(r)], c.path_hash}, heads * scores(), probability,
                                 scales(c, r, 0));
       for (std::int64_t h = 0; h < heads; ++h) {
         const T* q = c.in[0] + r * queries * width + h * dh;

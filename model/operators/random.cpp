@@ -12,7 +12,7 @@ struct dropout final : bound_operator<T> {
   explicit dropout(const node_facts& f) : row_size(elements(f.inputs[0])), probability(real_of(*f.attrs, "dropout")) {}
   void forward(const call<T>& c) const override {
     for (std::int64_t r = 0; r < c.rows; ++r)
-      kernels::dropout_scales({c.seed, c.step, c.row_numbers[static_cast<std::size_t>(r)], c.path_hash}, 0, row_size, probability,
+      c.kernels->dropout_scales({c.seed, c.step, c.row_numbers[static_cast<std::size_t>(r)], c.path_hash}, row_size, probability,
                               c.saved + r * row_size);
     c.kernels->zip(kernels::binary::multiply, c.rows * row_size, c.in[0], c.saved, c.out[0]);
   }
@@ -29,7 +29,7 @@ struct drop_path final : bound_operator<T> {
   explicit drop_path(const node_facts& f) : row_size(elements(f.inputs[0])), probability(real_of(*f.attrs, "dropout")) {}
   void forward(const call<T>& c) const override {
     for (std::int64_t r = 0; r < c.rows; ++r) {
-      kernels::dropout_scales({c.seed, c.step, c.row_numbers[static_cast<std::size_t>(r)], c.path_hash}, 0, 1, probability, c.saved + r);
+      c.kernels->dropout_scales({c.seed, c.step, c.row_numbers[static_cast<std::size_t>(r)], c.path_hash}, 1, probability, c.saved + r);
       c.kernels->scale(row_size, c.saved[r], c.in[0] + r * row_size, c.out[0] + r * row_size);
     }
   }

@@ -302,6 +302,14 @@ value_id read(const context& x, const reader& r, value_id latents) {
   return restore_level(x, y, *r.frame);
 }
 
+/// Reads without training what it reads.
+reader detached(const context& x, reader r) {
+  if (r.queries)
+    r.queries = x.b.apply("stop_gradient", {*r.queries});
+  r.features = x.b.apply("stop_gradient", {r.features});
+  return r;
+}
+
 struct input_side {
   tokens start;
   reader head;
@@ -375,10 +383,7 @@ graph build_enn(const config& c, const data_facts& facts) {
       graph_builder::scope here{b, "collector"};
       refined_latents = collect(b, x.m(), t.detach_refinement ? b.apply("stop_gradient", {latents}) : latents);
     }
-    auto detached_head = side.head;
-    if (detached_head.queries && t.detach_refinement)
-      detached_head.queries = b.apply("stop_gradient", {*side.head.queries});
-    auto q = read(x, detached_head, refined_latents);
+    auto q = read(x, t.detach_refinement ? detached(x, side.head) : side.head, refined_latents);
     auto p = gate_share(x, latents, refined_latents, a, q);
     auto from = t.detach_refinement ? b.apply("stop_gradient", {a}) : a;
     y = b.apply("add", {from, b.apply("multiply", {p, b.apply("subtract", {q, from})})}, {}, "composition");

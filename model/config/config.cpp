@@ -212,6 +212,10 @@ caf::expected<void> check_training(const config& c) {
                          std::string{"train.final-weight, train.base-weight"}
                            + (c.model.refine ? " and train.refined-weight" : "")
                            + " are all 0, so there is nothing to learn from; set one above 0");
+  if (c.model.refine && train.detach_refinement && train.base_weight == 0)
+    return contradiction(c, {"train.base-weight", "train.detach-refinement"},
+                         named(c, "train.base-weight") + " leaves nothing to train the encoder when "
+                           + named(c, "train.detach-refinement") + "; raise the one, or set the other to false");
   if (c.data.validation_fraction > 0 || c.data.validation_rows > 0)
     return {};
   for (const auto& [key, value] : {std::pair{"train.patience", train.patience},

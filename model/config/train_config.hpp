@@ -1,4 +1,4 @@
-/// [train]: how weights are found. Everything here but `workers` is part of a run's identity.
+/// [train]: how weights are found. Everything here is part of a run's identity.
 #pragma once
 #include <enn/model/config/field.hpp>
 
@@ -46,12 +46,12 @@ struct train_config {
       field<c, double>{&c::beta2, "beta2", "1", "Second moment's decay (AdamW).", {0, 0.9999999}},
       field<c, double>{&c::epsilon, "epsilon", "1", "Added to the root of the second moment (AdamW).", {1e-30, 1}},
       field<c, i>{&c::warmup_steps, "warmup-steps", "steps", "Steps over which the rate rises linearly to its peak.", {0, 1e12}},
-      field<c, double>{&c::final_rate, "final-rate", "1", "Rate at the last step, as a share of the peak; between, half a cosine.", {0, 1}},
+      field<c, double>{&c::final_rate, "final-rate", "1", "Rate that half a cosine falls to at the end, as a share of the peak.", {0, 1}},
       field<c, double>{&c::clip_norm, "clip-norm", "1", "Longest gradient, by its global L2 norm; 0: no limit.", {0, 1e30}},
       field<c, s>{&c::loss, "loss", "", "Error function, in normalised units.", {.words = {"mse", "mae", "huber"}}},
       field<c, double>{&c::huber_delta, "huber-delta", "1", "Where Huber's loss turns linear, in deviations of the target.", {1e-6, 1e6}},
       field<c, double>{&c::final_weight, "final-weight", "1", "Weight of the final prediction's loss.", {0, 1e6}},
-      field<c, double>{&c::base_weight, "base-weight", "1", "Weight of the base prediction's loss.", {0, 1e6}},
+      field<c, double>{&c::base_weight, "base-weight", "1", "Weight of the base prediction's loss. With detach-refinement it alone trains the encoder.", {0, 1e6}},
       field<c, double>{&c::refined_weight, "refined-weight", "1", "Weight of the refined prediction's own loss.", {0, 1e6}},
       field<c, bool>{&c::detach_refinement, "detach-refinement", "", "Whether refinement and gate leave the encoder's gradient alone."},
       field<c, double>{&c::average_decay, "average-decay", "1", "Decay of the moving average of weights that is evaluated and saved beside them; 0: none.", {0, 0.99999}},

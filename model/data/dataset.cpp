@@ -422,7 +422,8 @@ void dataset::copy_features(std::uint64_t row, std::span<T> x, std::span<T> cale
   const i64 time = time_of(row), second_of_day = floor_modulo(time, seconds_per_day);
   const i64 day = (time - second_of_day) / seconds_per_day;
   constexpr i64 weekday_of_1970 = 3; // a Thursday
-  calendar[0] = facts_.lines_per_day > 0 ? static_cast<T>(second_of_day / facts_.interval_seconds) : T{0};
+  calendar[0] = facts_.lines_per_day > 0 ? static_cast<T>(second_of_day / facts_.interval_seconds)
+                                         : static_cast<T>(second_of_day) / static_cast<T>(facts_.interval_seconds);
   calendar[1] = static_cast<T>(floor_modulo(day + weekday_of_1970, 7));
 }
 

@@ -2,7 +2,8 @@
 ///
 /// A *row* is one sample, known by a number that never changes: for windows the line of the first target, for tables the
 /// line (from 0, the header does not count). A row's features have fixed shapes:
-///     window: x (history, nodes), calendar (2): line of the day, day of the week of the first target line (0 = Monday);
+///     window: x (history, nodes), calendar (2): line of the day (a fraction if a day is no whole number of lines), day of the week
+///             of the first target line (0 = Monday);
 ///             calendar (0) if times are unknown.  target, mask (horizon, nodes)
 ///     row:    x (features), calendar (0);  target, mask (outputs)
 /// Values are raw (not normalised): normalisation is part of the model. Missing features were filled by the stated policy;

@@ -81,9 +81,11 @@ value_id retention(graph_builder& b, value_id x, const style& s, bool causal, de
   auto d = b.shape_of(x).back();
   auto q = linear(b, "query", x, d, false), v = linear(b, "value", x, d, false), g = linear(b, "gate", x, d, false);
   auto decays = b.add_weight("beta", {s.heads}, init::linear_space, beta.first, false, beta.last);
+  std::vector<value_id> in{q, v, decays};
   auto path = b.path_of("state");
-  auto state = b.add_input(path, input_role::state, {batch, d});
-  auto out = b.apply_all("retention", std::vector{q, v, decays, state}, {{"causal", causal}});
+  if (causal)
+    in.push_back(b.add_input(path, input_role::state, {batch, d}));
+  auto out = b.apply_all("retention", in, {{"causal", causal}});
   if (causal)
     b.add_output(path, output_role::state, out[1]);
   auto y = normalise(b, "norm", out[0], "layernorm");

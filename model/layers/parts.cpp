@@ -66,7 +66,7 @@ value_id self_block(graph_builder& b, const model_config& m, value_id z, double 
   auto x = normalise(b, "norm2", z, m.norm);
   graph_builder::scope here{b, "feedforward"};
   if (m.self_feedforward == "plain")
-    return residual(b, z, gated_feedforward(b, x, gated_width(m), m.d_model, "gelu", m.dropout), drop);
+    return residual(b, z, dropout(b, gated_feedforward(b, x, gated_width(m), m.d_model, "gelu", m.dropout), m.dropout), drop);
   auto y = gated_feedforward(b, x, plain_width(m), plain_width(m), "gelu", 0);
   return residual(b, z, linear(b, "last", dropout(b, y, m.dropout), m.d_model), drop);
 }

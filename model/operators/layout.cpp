@@ -204,23 +204,24 @@ std::vector<shape> infer_broadcast(const node_facts& f) {
   return {to};
 }
 
-/// (B, length, channels) -> (B, patches, size * channels): windows of `size` every `stride`, from the start.
+/// (B, length, channels) -> (B, patches, size * channels): pieces of `size` every `stride`, the last one at the end: what does
+/// not fill a piece is left out at the start, where time series are oldest.
 template <class T>
 struct patches final : bound_operator<T> {
-  std::int64_t length, channels, count, size, stride;
+  std::int64_t length, channels, count, size, stride, first;
   explicit patches(const node_facts& f)
     : length(f.inputs[0][1]), channels(f.inputs[0][2]), count(f.outputs[0][1]), size(int_of(*f.attrs, "size")),
-      stride(int_of(*f.attrs, "stride")) {}
+      stride(int_of(*f.attrs, "stride")), first((length - size) % stride) {}
   void forward(const call<T>& c) const override {
     for (std::int64_t r = 0; r < c.rows; ++r)
       for (std::int64_t p = 0; p < count; ++p)
-        std::copy_n(c.in[0] + (r * length + p * stride) * channels, size * channels, c.out[0] + (r * count + p) * size * channels);
+        std::copy_n(c.in[0] + (r * length + first + p * stride) * channels, size * channels, c.out[0] + (r * count + p) * size * channels);
   }
   void backward(const call<T>& c) const override {
     for (std::int64_t r = 0; r < c.rows; ++r)
       for (std::int64_t p = 0; p < count; ++p)
         c.kernels->axpy(size * channels, T{1}, c.d_out[0] + (r * count + p) * size * channels,
-                        c.d_in[0] + (r * length + p * stride) * channels);
+                        c.d_in[0] + (r * length + first + p * stride) * channels);
   }
   backward_reads reads() const override { return {0, 0}; }
 };

@@ -7,12 +7,13 @@
 namespace enn::model {
 namespace {
 
-// lambda = 1 - 2^-beta, kept inside [tiny, 1 - 1e-9]; by the kernels' exp, as no libm is allowed in a result.
+// lambda = 1 - 2^-beta, kept inside [1e-30, 1 - 1e-9] (1 - 6e-8 in float); by the kernels' exp, as no libm is allowed in a result.
 constexpr double ln2 = 0.6931471805599453;
 
-/// Inputs q, v (B, L, d), beta (heads), state (B, d). Outputs y (B, L, d) and the state after the last token (B, d).
-///   causal:        s_t = lambda s_{t-1} + v_t, s_{-1} = state;           y_t = q_t * s_t
-///   bidirectional: s_t = sum over u of lambda^|t-u| v_u;                 y_t = q_t * s_t   (the state is neither read nor changed)
+/// Inputs q, v (B, L, d), beta (heads) and, if causal, state (B, d). Outputs y (B, L, d) and, if causal, the state after the last
+/// token (B, d).
+///   causal:        s_t = lambda s_{t-1} + v_t, s_{-1} = state;  y_t = q_t * s_t
+///   bidirectional: s_t = sum over u of lambda^|t-u| v_u;        y_t = q_t * s_t
 /// saved: lambda (heads); s forward (B, L, d); bidirectional: s backward (B, L, d).
 template <class T>
 struct retention final : bound_operator<T> {
@@ -51,14 +52,11 @@ struct retention final : bound_operator<T> {
       const T* v = c.in[1] + r * row_size();
       T* y = c.out[0] + r * row_size();
       T* s = forward_sum(c, r);
-      T* state = c.out[1] + r * width;
-      const T* state_before = c.in[3] + r * width;
-      k.scan(scan(lambda, false, v, causal ? state_before : nullptr, s));
+      k.scan(scan(lambda, false, v, causal ? c.in[3] + r * width : nullptr, s));
       if (causal) {
-        std::copy_n(s + row_size() - width, width, state);
+        std::copy_n(s + row_size() - width, width, c.out[1] + r * width);
         k.zip(kernels::binary::multiply, row_size(), q, s, y);
       } else {
-        std::copy_n(state_before, width, state);
         T* back = backward_sum(c, r);
         k.scan(scan(lambda, true, v, nullptr, back));
         k.zip(kernels::binary::add, row_size(), s, back, y);
@@ -75,7 +73,7 @@ struct retention final : bound_operator<T> {
       backward_row(c, r);
     if (!c.d_in[2])
       return;
-    auto* per_head = c.scratch + 2 * row_size() + length + width; // sums of backward_row
+    auto* per_head = c.scratch + 2 * row_size() + length; // sums of backward_row
     for (std::int64_t h = 0; h < heads; ++h) {
       auto lambda = c.saved[h];
       bool inside = lambda > lowest() && lambda < highest();
@@ -92,7 +90,7 @@ struct retention final : bound_operator<T> {
     const T* s = forward_sum(c, r);
     T* g = c.scratch;
     T* sum = c.scratch + row_size();
-    T* per_head = c.scratch + 2 * row_size() + length + width;
+    T* per_head = c.scratch + 2 * row_size() + length;
     if (r == 0)
       std::fill_n(per_head, heads, T{0});
     if (dy)
@@ -114,10 +112,6 @@ struct retention final : bound_operator<T> {
       return;
     }
     const T* back = backward_sum(c, r);
-    if (c.d_in[3] && c.d_out[1])
-      k.axpy(width, T{1}, c.d_out[1] + r * width, c.d_in[3] + r * width);
-    if (!dy)
-      return;
     if (c.d_in[0]) { // dq = (s + back - v) * dy
       k.zip(kernels::binary::add, row_size(), s, back, sum);
       k.zip(kernels::binary::subtract, row_size(), sum, c.in[1] + r * row_size(), sum);
@@ -159,16 +153,18 @@ struct retention final : bound_operator<T> {
   backward_reads reads() const override { return {causal ? 9u : 3u, 0}; }
   std::int64_t saved_size(std::int64_t rows) const override { return heads + rows * row_size() * (causal ? 1 : 2); }
   std::int64_t scratch_size(std::int64_t, const kernels::kernel_table<T>&) const override {
-    return 2 * row_size() + length + width + heads;
+    return 2 * row_size() + length + heads;
   }
 };
 
 std::vector<shape> infer_retention(const node_facts& f) {
-  flag_of(*f.attrs, "causal");
-  require(f.inputs.size() == 4, "takes q, v, beta and state");
+  bool causal = flag_of(*f.attrs, "causal");
+  require(f.inputs.size() == (causal ? 4u : 3u), "takes q, v, beta and, if causal, state");
   const auto& q = f.inputs[0];
   require(q.size() == 3 && is_batched(q) && f.inputs[1] == q, "q and v are not of one shape (B, length, width)");
   require(f.inputs[2].size() == 1 && f.inputs[2][0] >= 1 && q[2] % f.inputs[2][0] == 0, "heads do not divide the width");
+  if (!causal)
+    return {q};
   require(f.inputs[3] == shape{batch, q[2]}, "the state is not (B, width)");
   return {q, {batch, q[2]}};
 }
@@ -188,7 +184,10 @@ std::vector<value_id> lower_retention(graph_builder& b, const node_facts& f, std
   }
   auto suffix = std::to_string(length);
   auto two_to = b.apply("exp", {b.apply("affine", {in[2]}, {{"scale", -ln2}, {"shift", 0.0}})});
-  auto log_lambda = b.apply("log", {b.apply("affine", {two_to}, {{"scale", -1.0}, {"shift", 1.0}})}); // (heads)
+  auto lambda = b.apply("affine", {two_to}, {{"scale", -1.0}, {"shift", 1.0}}); // (heads)
+  lambda = b.apply("maximum", {lambda, b.add_buffer("least_decay", {1}, {1e-30})});
+  lambda = b.apply("minimum", {lambda, b.add_buffer("greatest_decay", {1}, {1 - 1e-9})});
+  auto log_lambda = b.apply("log", {lambda});
   auto power = [&](const std::string& name, const std::vector<double>& exponents, shape s) { // lambda^exponent, (heads, ...)
     shape rank(s.size() + 1, 1), all = s;
     rank[0] = heads;
@@ -204,17 +203,18 @@ std::vector<value_id> lower_retention(graph_builder& b, const node_facts& f, std
   auto weights = power("distance", distance, {length, length});
   weights = b.apply("multiply", {weights, b.add_buffer((causal ? "causal" : "all") + suffix, {length, length}, allowed)});
   auto s = b.apply("matmul", {weights, split(in[1])}, {{"transpose_a", false}, {"transpose_b", false}});
-  auto last = in[3];
+  std::vector<value_id> last;
   if (causal) { // + lambda^(t+1) state
     auto state = b.apply("reshape", {in[3]}, {{"shape", shape{batch, heads, 1, width / heads}}});
     auto repeated = b.apply("broadcast", {state}, {{"shape", shape{batch, heads, length, width / heads}}});
     s = b.apply("add", {s, b.apply("multiply", {repeated, power("since", since, {length, 1})})});
-    last = b.apply("slice", {s}, {{"axis", 2}, {"begin", length - 1}, {"size", 1}});
-    last = b.apply("reshape", {last}, {{"shape", shape{batch, width}}});
+    auto newest = b.apply("slice", {s}, {{"axis", 2}, {"begin", length - 1}, {"size", 1}});
+    last.push_back(b.apply("reshape", {newest}, {{"shape", shape{batch, width}}}));
   }
   s = b.apply("transpose", {s}, {{"order", shape{0, 2, 1, 3}}});
   s = b.apply("reshape", {s}, {{"shape", f.outputs[0]}});
-  return {b.apply("multiply", {in[0], s}), last};
+  last.insert(last.begin(), b.apply("multiply", {in[0], s}));
+  return last;
 }
 
 } // namespace

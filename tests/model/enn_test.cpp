@@ -31,7 +31,7 @@ data_facts window_facts(std::int64_t nodes = 3) {
   return f;
 }
 
-/// Nine values a row: 2 continuous columns and 3 categories of widths 4, 3 and 2, as many outputs as asked for.
+/// Eleven values a row: 2 continuous columns and 3 categories of widths 4, 3 and 2, as many outputs as asked for.
 data_facts row_facts(std::int64_t outputs = 4) {
   data_facts f;
   f.kind = "row";
@@ -272,13 +272,17 @@ std::vector<double> retained(bool causal, double state, std::vector<double>* gra
   auto per_row = b.apply("add", {b.add_input("zero", input_role::feature, {batch, 3, 1}), v});
   auto q = layers::affine(b, per_row, 0, 1);
   auto beta = b.add_weight("beta", {1}, init::constant, 1);
-  auto y = b.apply_all("retention", std::vector{q, per_row, beta, b.add_input("state", input_role::state, {batch, 1})}, {{"causal", causal}});
+  std::vector<value_id> in{q, per_row, beta};
+  if (causal)
+    in.push_back(b.add_input("state", input_role::state, {batch, 1}));
+  auto y = b.apply_all("retention", in, {{"causal", causal}});
   b.add_output("y", output_role::diagnostic, y[0]);
   auto sum = layers::affine(b, layers::mean(b, layers::reshape(b, y[0], {batch, 3}), 1), 3, 0);
   b.add_output("loss.sum", output_role::loss, layers::reshape(b, sum, {batch}));
   auto g = std::make_shared<const graph>(std::move(b).finish());
   schedule<double> s{g, {1, {"y"}, true}, table<double>()};
-  s.input("state")[0] = state;
+  if (causal)
+    s.input("state")[0] = state;
   std::vector<double> weights{1, 2, 3, 1}, gradient(4);
   auto rows = numbers(1);
   s.run({.row_numbers = rows, .weights = weights}, gradient);

@@ -206,7 +206,11 @@ TEST(config_check, the_moments_of_adamw_fit_together) {
 
 TEST(config_check, something_is_learnt_from) {
   name_values values = {{"train.final-weight", "0"}, {"train.base-weight", "0"}};
+  EXPECT_EQ(problem(values), "los.toml:2: train.base-weight = 0 leaves nothing to train the encoder when "
+                             "train.detach-refinement = true; raise the one, or set the other to false");
+  values.emplace_back("train.detach-refinement", "false");
   EXPECT_EQ(problem(values), "none") << "the refined prediction has a loss by default";
+  values.pop_back();
   values.emplace_back("train.refined-weight", "0");
   EXPECT_EQ(problem(values), "los.toml:1, los.toml:2, los.toml:3: train.final-weight, train.base-weight and "
                              "train.refined-weight are all 0, so there is nothing to learn from; set one above 0");

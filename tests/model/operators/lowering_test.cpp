@@ -25,7 +25,7 @@ std::vector<composite> composites() {
     {"attention", "attention", {{batch, 3, 4}, {batch, 5, 4}, {batch, 5, 4}, {5}}, {{"heads", 2}, {"dilation", 1}, {"dropout", 0.0}}},
     {"dilated", "attention", {{batch, 6, 4}, {batch, 6, 4}, {batch, 6, 4}}, {{"heads", 2}, {"dilation", 2}, {"dropout", 0.0}}},
     {"causal", "retention", {{batch, 5, 4}, {batch, 5, 4}, {2}, {batch, 4}}, {{"causal", true}}},
-    {"both_ways", "retention", {{batch, 5, 4}, {batch, 5, 4}, {2}, {batch, 4}}, {{"causal", false}}},
+    {"both_ways", "retention", {{batch, 5, 4}, {batch, 5, 4}, {2}}, {{"causal", false}}},
     {"gate", "gate", {{batch, 8}, {batch, 8}, {batch, 8}, {8}, {8}}, gate},
   };
 }

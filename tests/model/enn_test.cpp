@@ -1,5 +1,6 @@
 // The Elastic Neural Network: its size, its gradients, who is trained by which loss, and the golden values of the model that it
 // re-implements.
+#include "graph/allocations.hpp"
 #include "graph/networks.hpp"
 
 #include <enn/model/enn.hpp>
@@ -457,6 +458,24 @@ TEST(template_, both_way_retention_reverses_with_its_tokens) {
   for (std::size_t t = 0; t < 5; ++t)
     for (std::size_t i = 0; i < 8; ++i)
       EXPECT_NEAR(y[8 * t + i], z[8 * (4 - t) + i], 1e-5) << t;
+}
+
+TEST(network, a_training_step_does_not_allocate) {
+  auto c = small_config();
+  c.model.calendar = {"time-of-day"};
+  c.model.spatial_mixer = "attention";
+  auto g = std::make_shared<const graph>(build_enn(c, window_facts()));
+  schedule<float> s{g, {4, {"prediction"}, true}, table<float>("auto")};
+  auto weights = initial_weights(*g, 1);
+  std::vector<float> gradient(weights.size());
+  auto rows = numbers(4);
+  schedule_inputs<float> in{.seed = 1, .step = 0, .row_numbers = rows, .weights = weights};
+  auto before = allocations();
+  for (in.step = 0; in.step < 3; ++in.step) {
+    s.run(in, gradient);
+    EXPECT_TRUE(s.inspect(in, gradient).ok());
+  }
+  EXPECT_EQ(allocations(), before);
 }
 
 TEST(network, base_prediction_does_not_depend_on_the_collector) {

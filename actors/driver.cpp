@@ -60,6 +60,7 @@ struct driver_state {
   std::size_t down_from = ranks;             // the lowest rank that waits for its restart
   std::set<caf::actor_addr> leaving;         // ended by us, not yet gone
 
+  std::deque<std::pair<std::int64_t, msg<wire::Progress>>> unrecorded; // steps that the recorder has not confirmed
   std::deque<std::pair<version_ptr, bool>> saves; // the first one is being written
   bool saving = false;
   std::int64_t saved_step = -1;
@@ -77,6 +78,7 @@ struct driver_state {
   void go_on();
   // work
   void on_version(const version_ptr& v, const msg<wire::Progress>& m);
+  void on_recorded(const msg<wire::Progress>& m);
   void next_step();
   void save(const version_ptr& v, bool best);
   void pump_saves();
@@ -105,6 +107,8 @@ void driver_state::prepare() {
   if (!found)
     return end(found.error());
   start = std::move(*found);
+  if (auto able = check_kernels(*start.run); !able)
+    return end(able.error());
   version = start.version;
   if (request.what == duty::resume && version->state.step > 0)
     saved_step = version->state.step;
@@ -157,6 +161,9 @@ void driver_state::spawn_child(std::size_t rank) {
         return;
       adopt(recorder, spawn_recorder(system, self->address(), request.folder, request.what == duty::verify, rules));
       self->send(recorder, subscribe_atom_v, subscriber_actor{observer});
+      self->send(recorder, subscribe_atom_v, subscriber_actor{driver_actor{self}});
+      for (const auto& [step, m] : unrecorded) // told to one that died before it wrote them
+        self->send(recorder, record_atom_v, m);
       return;
     case checkpointer_rank:
       if (writes())
@@ -212,6 +219,7 @@ void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m
   faults = {};
   version = v;
   ++outcome.steps_run;
+  unrecorded.emplace_back(p->step, m);
   self->send(recorder, record_atom_v, m);
   if (p->reissues > 0)
     note("reissue", {{"leases", std::to_string(p->reissues)}});
@@ -222,6 +230,12 @@ void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m
   if (writes() && (p->best || v->state.step % request.run->settings.run.checkpoint_every == 0))
     save(v, p->best);
   next_step();
+}
+
+void driver_state::on_recorded(const msg<wire::Progress>& m) {
+  auto p = serialization::read(m);
+  while (p && !unrecorded.empty() && unrecorded.front().first <= p->step)
+    unrecorded.pop_front();
 }
 
 void driver_state::next_step() {
@@ -417,6 +431,7 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
   self->send(self, restart_atom_v, std::uint64_t{ranks}); // prepares once the behaviour stands
   return {
     [=](advance_atom, const version_ptr& v, const msg<wire::Progress>& m) { self->state.on_version(v, m); },
+    [=](progress_atom, const msg<wire::Progress>& m) { self->state.on_recorded(m); },
     [=](evaluate_atom, double loss) { self->state.on_loss(loss); },
     [=](predict_atom, const msg<wire::Block>& m) { self->state.on_predictions(m); },
     [=](predict_atom) {

@@ -81,7 +81,8 @@ using supervisor_actor = caf::typed_actor<
   // From itself, every quarter of the lease deadline.
   caf::reacts_to<caf::tick_atom>>;
 
-/// NODE: one process on one machine: enlistment, weights, data access; supervises its supervisor.
+/// NODE: one process on one machine: enlistment, weights, data access; supervises its supervisor. Quits with
+/// ec::kernel_unavailable, without enlisting, where the run's kernel set cannot run.
 using node_actor = caf::typed_actor<
   // From the broker: compute this lease, given under this epoch. Fetches its weights first where they are missing.
   caf::reacts_to<lease_atom, std::uint64_t, msg<wire::Lease>>,
@@ -149,12 +150,14 @@ using observer_actor = caf::typed_actor<
   // The driver's last message, when all its children have ended. *Local.*
   caf::reacts_to<outcome_atom, outcome_ptr>>;
 
-/// DRIVER: one run or one pass of predictions; spawns and supervises the actors above.
+/// DRIVER: one run or one pass of predictions; spawns and supervises the actors above. Conforms to SUBSCRIBER.
 using driver_actor = caf::typed_actor<
   // From the broker.
   caf::reacts_to<advance_atom, version_ptr, msg<wire::Progress>>,
   caf::reacts_to<evaluate_atom, double>,
   caf::reacts_to<predict_atom, msg<wire::Block>>,
+  // From the recorder: this step is in losses.jsonl.
+  caf::reacts_to<progress_atom, msg<wire::Progress>>,
   // From the observer: a block of predictions was dealt with.
   caf::reacts_to<predict_atom>,
   // From anybody: finish the step, checkpoint, end in good order (ec::interrupted).

@@ -58,6 +58,8 @@ constexpr std::uint32_t leases_per_worker = 2;
 void node_state::start() {
   if (ending)
     return;
+  if (auto able = check_kernels(*run); !able) // enlisting would promise that it can
+    return end(able.error());
   supervisor = spawn_supervisor(self->system(), self, run, data, workers, rules);
   self->monitor(supervisor);
   enlist();

@@ -3,9 +3,6 @@
 #include <enn/actors/spawn.hpp>
 #include <enn/serialization/file.hpp>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -95,14 +92,7 @@ caf::expected<void> recorder_state::record(const progress& p) {
 caf::expected<void> recorder_state::flush() const {
   if (verify)
     return caf::unit;
-  auto path = folder / "losses.jsonl";
-  auto descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  auto good = descriptor >= 0 && ::fsync(descriptor) == 0;
-  if (descriptor >= 0)
-    ::close(descriptor);
-  if (good)
-    return caf::unit;
-  return fail(ec::io_failed, "cannot flush " + path.string());
+  return losses->sync();
 }
 
 recorder_actor::behavior_type recorder(self_ptr self, caf::actor_addr parent, std::filesystem::path folder, bool verify) {

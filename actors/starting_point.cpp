@@ -76,7 +76,8 @@ caf::expected<starting_point> find_start(const run_request& request) {
     start.version = first_version(*start.run);
   if (request.what == duty::resume && start.version->state.step > *steps)
     return fail(ec::bad_checkpoint, "the checkpoint is of step " + std::to_string(start.version->state.step)
-                                      + ", but losses.jsonl ends with step " + std::to_string(*steps));
+                                      + ", but losses.jsonl ends with step " + std::to_string(*steps)
+                                      + "; bring its lines back, or name an earlier checkpoint in checkpoints/last");
   if (request.what == duty::verify) {
     start.last_step = *steps;
     if (*checkpoint && (*checkpoint)->version->state.step <= *steps) {

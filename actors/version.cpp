@@ -1,6 +1,8 @@
 #include <enn/actors/version.hpp>
 
+#include <enn/kernels/machine.hpp>
 #include <enn/model/config/text.hpp>
+#include <enn/serialization/build.hpp>
 #include <enn/serialization/file.hpp>
 #include <enn/serialization/graph_wire.hpp>
 
@@ -56,7 +58,7 @@ serialization::checkpoint to_checkpoint(const model::run_definition& run, const 
   result.step = version.state.step;
   result.configuration = model::to_name_values(run.settings);
   result.state = serialization::values_of(version.state);
-  result.facts = {{"version", "0.1.0"},
+  result.facts = {{"version", std::string{serialization::program_version()}},
                   {"kernels", run.kernels},
                   {"total-steps", std::to_string(run.total_steps)},
                   {"steps-per-epoch", std::to_string(run.steps_per_epoch)},
@@ -123,6 +125,15 @@ caf::expected<void> check_same_run(const model::run_definition& asked, const mod
   if (serialization::encode(asked.network) != serialization::encode(recorded.network))
     return fail(ec::bad_checkpoint, "the recorded network differs from the one that this program builds");
   return caf::unit;
+}
+
+caf::expected<void> check_kernels(const model::run_definition& run) {
+  std::string why_not;
+  if (kernels::find_kernels(run.kernels, why_not))
+    return caf::unit;
+  return fail(ec::kernel_unavailable, "the run's kernel set " + run.kernels + " cannot run on this machine: " + why_not
+                                        + "; use a machine that has it (enn doctor lists its sets), or train anew with "
+                                          "train.kernels = \"portable\", which runs everywhere");
 }
 
 } // namespace enn::actors

@@ -18,7 +18,7 @@ std::uint64_t hash_of_weights(const training_version& version);
 
 serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version);
 
-/// What a checkpoint holds, checked against itself: tensor sizes, layout, kernel set.
+/// What a checkpoint holds, its tensors of the size that its graph needs.
 struct restored {
   run_ptr run;
   version_ptr version;
@@ -28,5 +28,9 @@ caf::expected<restored> restore(const serialization::checkpoint& from);
 /// ec::bad_config or ec::data_mismatch naming the first difference between the run asked for and the one recorded. [run] may
 /// differ: nothing there can change a bit.
 caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded);
+
+/// ec::kernel_unavailable naming the run's kernel set and why it cannot run here. The set is a part of the run and is never
+/// exchanged for another.
+caf::expected<void> check_kernels(const model::run_definition& run);
 
 } // namespace enn::actors

@@ -4,6 +4,7 @@
 #include "process.hpp"
 
 #include <enn/model/data/nearest_name.hpp>
+#include <enn/serialization/build.hpp>
 
 #include <CLI/CLI.hpp> // slow to compile
 
@@ -48,7 +49,7 @@ int report(const caf::error& error) {
 int run(int argc, char** argv) {
   CLI::App app{"ENN: Elastic Neural Networks, trained the same bit for bit whatever happens."};
   action chosen;
-  app.set_version_flag("--version", "enn " ENN_VERSION);
+  app.set_version_flag("--version", "enn " + std::string{serialization::program_version()});
   app.require_subcommand(1);
   for (const auto& c : commands) {
     auto* sub = app.add_subcommand(c.name, c.meaning);

@@ -72,7 +72,9 @@ A value comes from the command line, else from the configuration file, else it i
 its section, as `heads = 4` under `[model]`; on the command line it is `--model.heads 4`. Lists are `["a", "b"]` in the
 file and `a,b` on the command line, where `""` is an element without text. A number without a unit is a pure number.
 
-Short options:)";
+| short option | for |
+| --- | --- |
+)";
 
 } // namespace
 
@@ -141,9 +143,7 @@ void add_data_option(CLI::App& app, std::string& path) {
 std::string configuration_markdown() {
   std::string text{introduction};
   for (const auto& known : short_names)
-    text += (&known == &short_names.front() ? " `" : ", `") + std::string{known.option} + "` (" + std::string{known.key}
-            + ")";
-  text += ".\n";
+    text += "|" + cell("`" + std::string{known.option} + "`") + cell("`--" + std::string{known.key} + "`") + "\n";
   const model::config defaults;
   model::for_each_section(defaults, [&](std::string_view section, const auto& values) {
     text += "\n## [" + std::string{section} + "]\n\n| key | type | unit | default | allowed | meaning |\n"

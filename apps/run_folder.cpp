@@ -47,8 +47,13 @@ std::string run_toml(const prepared& ready) {
   std::string text = "# A run of enn, begun " + now() + ". Do not edit: resuming compares it with the checkpoints.\n#\n";
   for (const auto& [name, version] : versions())
     text += "# " + name + ": " + version + "\n";
+  std::string sets;
+  for (const auto& [name, refusal] : machine.kernel_sets)
+    if (refusal.empty())
+      sets += (sets.empty() ? "" : ", ") + name;
   text += "# machine: " + machine.processor + ", " + std::to_string(machine.cores) + " cores\n# blas: " + machine.blas
-          + "\n# kernels: " + run.kernels + "\n# data: " + std::to_string(ready.data->lines()) + " lines, XXH3-128 "
+          + "\n# kernel sets of this machine: " + sets + "\n# kernels: rung 0 " + run.kernels
+          + ", rung 4 reference in double\n# data: " + std::to_string(ready.data->lines()) + " lines, XXH3-128 "
           + run.facts.fingerprint + "\n# steps: " + std::to_string(run.total_steps) + ", parameters: "
           + std::to_string(run.layout.size) + "\n\n";
   return text + serialization::to_toml(run.settings, true);

@@ -1,5 +1,7 @@
 #include "versions.hpp"
 
+#include <enn/serialization/build.hpp>
+
 #include <caf/config.hpp>
 #include <capnp/common.h>
 
@@ -14,7 +16,7 @@ std::string parts(int major, int minor, int patch) {
 } // namespace
 
 std::vector<std::pair<std::string, std::string>> versions() {
-  return {{"enn", ENN_VERSION},
+  return {{"enn", std::string{serialization::program_version()}},
           {"CAF", parts(CAF_MAJOR_VERSION, CAF_MINOR_VERSION, CAF_PATCH_VERSION)},
           {"Cap'n Proto", parts(CAPNP_VERSION / 1000000, CAPNP_VERSION / 1000 % 1000, CAPNP_VERSION % 1000)},
           {"HDF5", ENN_HDF5_VERSION},

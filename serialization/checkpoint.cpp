@@ -324,11 +324,4 @@ caf::expected<checkpoint> checkpoint_folder::load_last(std::vector<std::string>&
                                     + (skipped.empty() ? "" : "; the last of them: " + skipped.back()));
 }
 
-caf::expected<checkpoint> checkpoint_folder::load_best() const {
-  auto step = pointed(folder_ / "best");
-  if (!step)
-    return fail(ec::io_failed, (folder_ / "best").string() + ": missing, or names no checkpoint");
-  return read_checkpoint(folder_ / file_name(*step));
-}
-
 } // namespace enn::serialization

@@ -18,7 +18,9 @@ struct checkpoint {
   std::int64_t step = 0;
   name_values configuration;         // model/config/text.hpp
   name_values state;                 // run_state, the same form
-  name_values facts;                 // versions, machine, kernel set, data fingerprint: for people and for checks
+  /// Version, kernel set, numbers of steps, data fingerprint: for people and for checks. What the machine was is in run.toml:
+  /// the same version of a run is the same checkpoint wherever it was computed.
+  name_values facts;
   std::vector<std::byte> graph;      // Cap'n Proto message, serialization/graph_wire.hpp
   std::vector<std::byte> data_facts; // Cap'n Proto message
   /// Tensors of the weight layout, flat float32, one a name: "weights", "first", "second", "average" (absent: empty).
@@ -57,8 +59,6 @@ public:
   /// `skipped` lists those that did not, with reasons. Errors: ec::io_failed if there is none, ec::bad_checkpoint if none
   /// verifies.
   caf::expected<checkpoint> load_last(std::vector<std::string>& skipped) const;
-  /// Errors: ec::io_failed if there is no `best`, and those of read_checkpoint.
-  caf::expected<checkpoint> load_best() const;
   const std::filesystem::path& path() const { return folder_; }
 
 private:

@@ -4,9 +4,9 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
-#include <limits>
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian and written without conversion");
 
@@ -87,17 +87,15 @@ caf::expected<std::string> read_file(const fs::path& path) {
 
 namespace {
 
-/// Cuts the file after its first `count` lines, or after its last whole line if it has fewer; 0 or errno.
-int cut_after_lines(int file, std::size_t count) {
+/// Cuts the file after its last whole line; 0 or errno.
+int cut_torn_line(int file) {
   std::uint64_t begin = 0, end = 0;
   auto code = for_each_piece(file, 0, [&](auto piece) {
-    for (std::size_t i = 0; i < piece.size() && count > 0; ++i)
-      if (piece[i] == std::byte{'\n'}) {
-        end = begin + i + 1;
-        --count;
-      }
+    auto last = std::find(piece.rbegin(), piece.rend(), std::byte{'\n'});
+    if (last != piece.rend())
+      end = begin + static_cast<std::uint64_t>(piece.rend() - last);
     begin += piece.size();
-    return count > 0;
+    return true;
   });
   struct stat facts {};
   if (code != 0)
@@ -117,7 +115,7 @@ caf::expected<line_log> line_log::open(const fs::path& path) {
   auto file = open_file(path, O_RDWR | O_APPEND | O_CREAT);
   if (!file)
     return os_error(path, "open", errno);
-  if (auto code = cut_after_lines(file.get(), std::numeric_limits<std::size_t>::max()))
+  if (auto code = cut_torn_line(file.get()))
     return os_error(path, "cut the torn last line of", code);
   if (auto synced = sync_folder(folder_of(path)); !synced)
     return synced.error();
@@ -158,7 +156,11 @@ caf::expected<void> line_log::append(std::string_view line, bool durable) {
       return os_error(path_, "take back a torn line", errno);
     return os_error(path_, "append", code);
   }
-  if (durable && ::fdatasync(descriptor_) != 0)
+  return durable ? sync() : caf::expected<void>{caf::unit};
+}
+
+caf::expected<void> line_log::sync() const {
+  if (::fdatasync(descriptor_) != 0) // with the file's size, which is all that appending changes
     return os_error(path_, "sync", errno);
   return {};
 }
@@ -171,12 +173,6 @@ caf::expected<std::vector<std::string>> line_log::lines(const fs::path& path) {
   for (std::size_t begin = 0, end; (end = content->find('\n', begin)) != std::string::npos; begin = end + 1)
     result.push_back(content->substr(begin, end - begin));
   return result;
-}
-
-caf::expected<void> line_log::keep_first(std::size_t count) {
-  if (auto code = cut_after_lines(descriptor_, count))
-    return os_error(path_, "cut", code);
-  return {};
 }
 
 // -- fingerprints -----------------------------------------------------------------------------------------------------------

@@ -53,10 +53,10 @@ public:
   ~line_log();
   /// Appends line + '\n' with one write(2); `durable` also fsyncs. A line that did not fit is taken back. Lines hold no newline.
   caf::expected<void> append(std::string_view line, bool durable = false);
+  /// All lines so far survive a power cut.
+  caf::expected<void> sync() const;
   /// The whole lines of a file, without newlines; a torn last one is left out.
   static caf::expected<std::vector<std::string>> lines(const std::filesystem::path& path);
-  /// Cuts the file after its first `count` lines (a rewind); with fewer lines nothing changes.
-  caf::expected<void> keep_first(std::size_t count);
 
 private:
   line_log() = default;

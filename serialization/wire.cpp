@@ -1,6 +1,7 @@
 #include <enn/serialization/wire.hpp>
 
 #include <enn/model/config/text.hpp>
+#include <enn/serialization/build.hpp>
 #include <enn/serialization/schema/graph.capnp.h>
 
 #include <kj/exception.h>
@@ -125,9 +126,11 @@ model::lease_kind get_kind(wire::Kind kind) {
   return static_cast<model::lease_kind>(kind);
 }
 
-model::rung get_rung(std::uint8_t rung) {
-  at_most("rung", rung, static_cast<std::uint64_t>(model::rung::master));
-  return static_cast<model::rung>(rung);
+/// Rungs 1 to 3 do not exist yet.
+model::rung get_rung(std::uint8_t number) {
+  auto rung = static_cast<model::rung>(number);
+  expect(rung == model::rung::fast || rung == model::rung::master, "rung", "0 or 4", std::to_string(number));
+  return rung;
 }
 
 weights_id get_id(wire::WeightsId::Reader from) {
@@ -276,7 +279,7 @@ caf::expected<failure> read(const msg<wire::Failure>& m) {
 // -- nodes and weights --------------------------------------------------------------------------------------------------------
 
 enlistment enlist(std::string cluster, std::uint32_t workers, std::string kernels) {
-  return {std::move(cluster), "enn 0.1.0", wire::SCHEMA_VERSION, "local", workers, std::move(kernels)};
+  return {std::move(cluster), "enn " + std::string{program_version()}, wire::SCHEMA_VERSION, "local", workers, std::move(kernels)};
 }
 
 msg<wire::Enlistment> write(const enlistment& x) {

@@ -9,10 +9,6 @@ struct NameValue {
   value @1 :Text;                    # as in a configuration file
 }
 
-struct RunState {
-  values @0 :List(NameValue);        # model::run_state by the names of its fields; unknown names are an error
-}
-
 struct Category {
   column @0 :Int64;
   count @1 :Int64;

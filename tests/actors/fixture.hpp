@@ -74,6 +74,12 @@ inline tiny make_tiny(const model::config& c = tiny_config()) {
   return t;
 }
 
+/// The same run, recorded on a machine that has this kernel set.
+inline run_ptr with_kernels(model::run_definition run, std::string kernels) {
+  run.kernels = std::move(kernels);
+  return std::make_shared<const model::run_definition>(std::move(run));
+}
+
 /// Of this process; gone when it ends.
 struct scratch {
   fs::path path = fs::temp_directory_path() / ("enn_actors_test_" + std::to_string(getpid()));

@@ -152,6 +152,42 @@ TEST_F(actors_run, refuses_a_folder_with_a_run_and_another_configuration) {
   EXPECT_NE(text_of(other.error()).find("train.learning-rate"), std::string::npos) << text_of(other.error());
 }
 
+/// Also where the fastest set is another one now: a run keeps its own.
+TEST_F(actors_run, is_refused_at_once_where_its_kernel_set_cannot_run) {
+  auto expect_refused = [](const caf::error& e) {
+    EXPECT_EQ(code_of(e), ec::kernel_unavailable) << text_of(e);
+    for (auto word : {"kernel set abacus", "no kernel set has this name", "enn doctor"})
+      EXPECT_NE(text_of(e).find(word), std::string::npos) << text_of(e);
+  };
+  reference_run r;
+  auto last = *serialization::read_file(r.folder / "checkpoints" / "last");
+  auto file = r.folder / "checkpoints" / last.substr(0, last.find('\n'));
+  auto elsewhere = with_kernels(*r.t.run, "abacus");
+  ASSERT_TRUE(serialization::write_checkpoint(file, to_checkpoint(*elsewhere, *r.outcome.version)));
+  auto journal = *serialization::read_file(r.folder / "journal.jsonl");
+  for (auto what : {duty::resume, duty::verify})
+    expect_refused(run_threads(request_for(r.t, r.folder, 2, what)).error());
+  EXPECT_EQ(losses_of(r.folder), r.losses);
+  EXPECT_EQ(*serialization::read_file(r.folder / "journal.jsonl"), journal);
+  system_config config;
+  caf::actor_system system{config};
+  auto sink = [](std::uint64_t, std::span<const float>, std::uint8_t, model::rung) { ADD_FAILURE() << "predicted"; };
+  expect_refused(predict(system, elsewhere, r.outcome.version, r.t.data, {0, 1}, 2, sink).error());
+  expect_refused(evaluate_loss(system, elsewhere, r.outcome.version, r.t.data, model::part::validation, 2).error());
+}
+
+TEST_F(actors_run, does_not_resume_from_a_checkpoint_that_is_ahead_of_its_losses) {
+  reference_run r;
+  auto second = r.losses.find('\n') + 1;
+  for (const auto& lines : {r.losses.substr(0, second), std::string{}}) {
+    ASSERT_TRUE(serialization::write_file(r.folder / "losses.jsonl", lines));
+    auto outcome = run_threads(request_for(r.t, r.folder, 2, duty::resume));
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(code_of(outcome.error()), ec::bad_checkpoint);
+    EXPECT_EQ(losses_of(r.folder), lines) << "nothing follows a gap";
+  }
+}
+
 TEST_F(actors_run, predicts_every_row_once_with_the_same_bits) {
   reference_run r;
   auto rows = rows_of_part(*r.t.data, model::part::test);

@@ -78,6 +78,37 @@ TEST_F(actors_simulation, survives_the_death_of_any_actor_at_any_moment) {
   EXPECT_GT(deaths, 60u);
 }
 
+TEST_F(actors_simulation, loses_no_line_when_the_recorder_dies_and_no_checkpoint_is_ahead_of_them) {
+  auto lines_in = [](const fs::path& folder) {
+    auto lines = serialization::line_log::lines(folder / "losses.jsonl");
+    return lines ? static_cast<std::int64_t>(lines->size()) : 0;
+  };
+  std::uint64_t deaths = 0;
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    simulation world{seed};
+    auto folder = fresh_folder("run");
+    std::uint64_t chances = 0;
+    auto outcome = world.run(request_for(t, folder, 2), [&](std::uint64_t, const driver_actor&) {
+      if (auto last = serialization::read_file(folder / "checkpoints" / "last")) {
+        ASSERT_LE(std::stoll(last->substr(5)), lines_in(folder)) << seed;
+      }
+      auto& sched = dynamic_cast<caf::scheduler::test_coordinator&>(world.system().scheduler());
+      for (auto* job : sched.jobs)
+        if (auto* victim = dynamic_cast<caf::scheduled_actor*>(job); victim && std::string_view{victim->name()} == "recorder")
+          if (++chances == seed) {
+            ++deaths; // urgent, so that what waits for it is lost, as by an exception
+            auto who = caf::actor_cast<caf::strong_actor_ptr>(victim->address());
+            who->enqueue(nullptr, caf::make_message_id(caf::message_priority::high),
+                         caf::make_message(caf::exit_msg{who->address(), caf::exit_reason::kill}), nullptr);
+          }
+    });
+    ASSERT_FALSE(outcome.error) << seed << ": " << text_of(outcome.error);
+    ASSERT_TRUE(same_bits(outcome, reference)) << seed;
+    ASSERT_EQ(lines_in(folder), 6) << seed;
+  }
+  EXPECT_GT(deaths, 20u);
+}
+
 TEST_F(actors_simulation, gives_up_naming_the_cause_when_every_worker_always_fails) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     auto request = request_for(t, fresh_folder("run"), 1 + static_cast<std::uint32_t>(seed % 3));

@@ -213,7 +213,9 @@ TEST(cli, every_command_has_help) {
 TEST(cli, tells_its_version) {
   auto r = enn({"--version"});
   EXPECT_EQ(r.status, 0);
-  EXPECT_TRUE(r.out.starts_with("enn ")) << r.out;
+  ASSERT_TRUE(r.out.starts_with("enn ")) << r.out;
+  auto declared = "project(enn VERSION " + r.out.substr(4, r.out.find('\n') - 4) + " ";
+  EXPECT_NE(read(ENN_SOURCE_DIR "/CMakeLists.txt").find(declared), std::string::npos) << declared;
 }
 
 TEST(cli, refuses_what_it_does_not_know_and_names_the_nearest) {
@@ -287,6 +289,14 @@ TEST(cli, training_tells_what_it_found_and_ends_in_a_table) {
                            "checkpoints/last", "checkpoints/best", "predictions/predictions.h5", "predictions/manifest.json"})
     EXPECT_TRUE(fs::exists(scratch() / "told" / name)) << name;
   EXPECT_NE(r.out.find(read(scratch() / "told" / "table.md")), std::string::npos);
+}
+
+TEST(cli, a_run_keeps_its_settings_with_their_origins_and_what_it_was_made_with) {
+  auto text = read(finished_run() / "run.toml");
+  for (const char* fact : {"# enn: ", "# CAF: ", "# compiler: ", "# machine: ", " cores\n", "# blas: ", "# kernel sets of this machine: ",
+                           "# kernels: rung 0 ", "rung 4 reference in double\n", "# data: 300 lines, XXH3-128 ", "# steps: 30",
+                           "\nsteps = 30  # --train.steps\n", "\nheads = 2  # ", "data.toml:8\n"})
+    EXPECT_NE(text.find(fact), std::string::npos) << fact << "\n" << text;
 }
 
 TEST(cli, a_folder_that_holds_a_run_is_refused_or_moved_aside) {

@@ -27,6 +27,14 @@ protected:
     std::sort(result.begin(), result.end());
     return result;
   }
+  /// Of the checkpoint that `best` names; -1: there is no `best`, -2: it names none that can be read.
+  std::int64_t best_step() const {
+    auto name = read_file(folder / "best");
+    if (!name)
+      return -1;
+    auto found = read_checkpoint(folder / name->substr(0, name->find('\n')));
+    return found ? found->step : -2;
+  }
   fs::path folder = fs::path{testing::TempDir()} / ("enn-checkpoints-" + std::to_string(::getpid()));
   fs::path file = folder / "a.h5";
 };
@@ -331,7 +339,6 @@ TEST_F(checkpoints, beyond_the_newest_go_but_never_the_best) {
   EXPECT_EQ(*read_file(folder / "best"), "step-00000200.h5\n");
   std::vector<std::string> skipped;
   EXPECT_EQ(place->load_last(skipped)->step, 500);
-  EXPECT_EQ(place->load_best()->step, 200);
   EXPECT_TRUE(skipped.empty());
 }
 
@@ -349,8 +356,7 @@ TEST_F(checkpoints, last_and_best_are_never_removed_whatever_the_history) {
       std::vector<std::string> skipped;
       auto last = place->load_last(skipped);
       ASSERT_TRUE(last && last->step == step && skipped.empty());
-      auto found = place->load_best();
-      ASSERT_EQ(found ? found->step : -1, best);
+      ASSERT_EQ(best_step(), best);
     }
   }
 }
@@ -393,7 +399,6 @@ TEST_F(checkpoints, are_found_without_the_pointer_files) {
   auto place = checkpoint_folder::open(folder, 3);
   std::vector<std::string> skipped;
   EXPECT_EQ(code_of(place->load_last(skipped).error()), ec::io_failed);
-  EXPECT_EQ(code_of(place->load_best().error()), ec::io_failed);
   ASSERT_TRUE(place->save(example(5), true));
   for (auto text : {"", "../../etc/passwd\n", "step-00000005.h5", "step-5.h5\n"}) {
     overwrite(folder / "last", text);

@@ -100,6 +100,7 @@ TEST_F(files, a_log_gives_back_its_lines) {
   ASSERT_TRUE(log->append("one"));
   ASSERT_TRUE(log->append("", true));
   ASSERT_TRUE(log->append("three"));
+  ASSERT_TRUE(log->sync());
   EXPECT_EQ(*line_log::lines(folder / "logs" / "log"), (std::vector<std::string>{"one", "", "three"}));
 }
 
@@ -117,19 +118,6 @@ TEST_F(files, a_torn_last_line_is_cut_when_the_log_is_opened) {
 TEST_F(files, a_log_of_one_torn_line_becomes_empty) {
   append_raw(folder / "log", std::string(2'500'000, 'x'));
   ASSERT_TRUE(line_log::open(folder / "log"));
-  EXPECT_EQ(fs::file_size(folder / "log"), 0u);
-}
-
-TEST_F(files, a_rewound_log_goes_on_after_its_first_lines) {
-  auto log = line_log::open(folder / "log");
-  for (auto line : {"one", "two", "three"})
-    ASSERT_TRUE(log->append(line));
-  ASSERT_TRUE(log->keep_first(5));
-  EXPECT_EQ(line_log::lines(folder / "log")->size(), 3u);
-  ASSERT_TRUE(log->keep_first(1));
-  ASSERT_TRUE(log->append("next"));
-  EXPECT_EQ(*line_log::lines(folder / "log"), (std::vector<std::string>{"one", "next"}));
-  ASSERT_TRUE(log->keep_first(0));
   EXPECT_EQ(fs::file_size(folder / "log"), 0u);
 }
 

@@ -127,6 +127,14 @@ TEST(frame, what_breaks_a_limit_is_named) {
   b.hash ^= 1;
   EXPECT_FALSE(read(write(b), limits()));
   EXPECT_FALSE(read(msg<wire::Block>{}, limits()));
+  for (std::uint8_t number : {1, 2, 3, 5, 255}) {
+    b = example();
+    b.rungs[1] = static_cast<model::rung>(number);
+    EXPECT_EQ(text_of(read(write(b), limits()).error()), "block: rung: expected 0 or 4, found " + std::to_string(number));
+    lease other;
+    other.start = static_cast<model::rung>(number);
+    EXPECT_EQ(text_of(read(write(other), limits()).error()), "lease: rung: expected 0 or 4, found " + std::to_string(number));
+  }
   lease l;
   l.denominator = std::numeric_limits<double>::quiet_NaN();
   EXPECT_FALSE(read(write(l), limits()));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <xxhash.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <cmath>
@@ -22,7 +23,7 @@ public:
   explicit temporary_file(const std::string& bytes) {
     const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
     static int number = 0;
-    path = ::testing::TempDir() + test->name() + "_" + std::to_string(number++) + ".csv";
+    path = ::testing::TempDir() + test->name() + "_" + std::to_string(::getpid()) + "_" + std::to_string(number++) + ".csv";
     std::ofstream{path, std::ios::binary} << bytes;
   }
   ~temporary_file() { std::remove(path.c_str()); }

@@ -84,7 +84,7 @@ caf::expected<void> check_kind(const config& c) {
   if (!data.categorical.empty())
     return contradiction(c, {"data.categorical", "data.kind"},
                          "data.categorical needs data.kind = \"row\"; remove it");
-  if (c.model.patch_size > data.history)
+  if (c.model.preset != "spatial" && c.model.patch_size > data.history)
     return contradiction(c, {"model.patch-size", "data.history"},
                          named(c, "model.patch-size") + " is longer than " + named(c, "data.history")
                            + "; choose a patch of at most " + to_text(data.history));

@@ -11,7 +11,7 @@ struct model_config {
   double dropout = 0.1;
   double drop_path = 0;
   std::string norm = "layernorm";
-  std::string preset = "spatiotemporal";
+  std::string preset = "spatial";
   std::string spatial_mixer = "none";
   std::string temporal_mixer = "retention";
   std::int64_t spatial_depth = 2;

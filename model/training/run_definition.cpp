@@ -34,7 +34,8 @@ caf::expected<std::shared_ptr<const run_definition>> define_run(const config& se
   const auto* kernels = kernels::find_kernels(settings.train.kernels, why_not);
   if (!kernels)
     return fail(ec::kernel_unavailable, "train.kernels = \"" + settings.train.kernels + "\": " + why_not
-                                          + "; for a new run choose another set (enn doctor lists them) or \"auto\"; a recorded run goes on only where its set runs");
+                                          + "; for a new run choose another set (enn doctor lists them) or \"auto\"; a recorded "
+                                            "run goes on only where its set runs");
   auto run = std::make_shared<run_definition>();
   run->settings = settings;
   run->facts = data.facts();

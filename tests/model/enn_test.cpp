@@ -52,6 +52,7 @@ data_facts row_facts(std::int64_t outputs = 4) {
 
 config small_config() {
   config c;
+  c.model.preset = "spatiotemporal";
   c.model.d_model = 8;
   c.model.heads = 2;
   c.model.latents = 4;
@@ -228,6 +229,7 @@ TEST(routing, masked_cells_count_nowhere) {
 std::int64_t size_of(std::int64_t d, std::int64_t heads, double ratio, std::int64_t depth, std::int64_t tokens) {
   config c;
   c.data.kind = "row";
+  c.model.preset = "spatiotemporal";
   c.model.d_model = d;
   c.model.heads = heads;
   c.model.mlp_ratio = ratio;

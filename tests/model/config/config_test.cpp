@@ -84,7 +84,8 @@ TEST(config_check, windows_have_neither_targets_nor_categories) {
 }
 
 TEST(config_check, a_patch_is_no_longer_than_the_history_of_a_window) {
-  EXPECT_EQ(problem({{"model.patch-size", "13"}}),
+  EXPECT_EQ(problem({{"model.patch-size", "13"}}), "none") << "the spatial template has no patches";
+  EXPECT_EQ(problem({{"model.patch-size", "13"}, {"model.preset", "temporal"}}),
             "los.toml:1: model.patch-size = 13 is longer than data.history = 12; choose a patch of at most 12");
   EXPECT_EQ(problem({{"data.kind", "row"}, {"data.targets", "y"}, {"model.head", "dense"}, {"model.patch-size", "13"}}),
             "none");
@@ -169,11 +170,11 @@ TEST(config_check, a_gated_layer_has_a_hidden_unit) {
 }
 
 TEST(config_check, the_templates_of_the_preset_have_blocks) {
-  EXPECT_EQ(problem({{"model.spatial-depth", "0"}}),
-            "los.toml:1: model.preset = \"spatiotemporal\" needs spatial blocks, but model.spatial-depth = 0; use 1 or "
+  EXPECT_EQ(problem({{"model.spatial-depth", "0"}, {"model.preset", "spatiotemporal"}}),
+            "los.toml:2, los.toml:1: model.preset = \"spatiotemporal\" needs spatial blocks, but model.spatial-depth = 0; use 1 or "
             "more, or model.preset = \"temporal\"");
-  EXPECT_EQ(problem({{"model.temporal-depth", "0"}}),
-            "los.toml:1: model.preset = \"spatiotemporal\" needs temporal blocks, but model.temporal-depth = 0; use 1 or "
+  EXPECT_EQ(problem({{"model.temporal-depth", "0"}, {"model.preset", "spatiotemporal"}}),
+            "los.toml:2, los.toml:1: model.preset = \"spatiotemporal\" needs temporal blocks, but model.temporal-depth = 0; use 1 or "
             "more, or model.preset = \"spatial\"");
   EXPECT_EQ(problem({{"model.temporal-depth", "0"}, {"model.preset", "spatial"}}), "none");
   EXPECT_EQ(problem({{"model.spatial-depth", "0"}, {"model.preset", "temporal"}}), "none");

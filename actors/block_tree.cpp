@@ -18,7 +18,6 @@ void add_sibling(block& left, const block& right) {
   left.health.parameters_finite &= right.health.parameters_finite;
   left.health.largest = std::max(left.health.largest, right.health.largest);
   left.count *= 2;
-  left.hash = serialization::hash_of(left);
 }
 
 bool block_tree::covers(std::uint32_t lease) const {
@@ -31,7 +30,7 @@ block_tree::verdict block_tree::put(block b) {
   if (after != blocks_.begin()) {
     auto held = std::prev(after);
     if (held->second.first == b.first && held->second.count == b.count && held->second.rungs == b.rungs
-        && held->second.hash != b.hash) {
+        && serialization::hash_of(held->second) != serialization::hash_of(b)) {
       blocks_.erase(held);
       return verdict::conflict;
     }

@@ -14,7 +14,7 @@ using serialization::lease;
 
 /// A lease that this supervisor has taken and not yet answered for.
 struct job {
-  std::uint64_t number = 0;
+  std::uint64_t number = 0;                // of this attempt
   lease what;
   weights_ptr weights;
   std::uint32_t failures = 0;
@@ -23,10 +23,13 @@ struct job {
 
 struct seat {
   worker_actor worker;          // null: being restarted
-  std::optional<job> at_work;
+  std::deque<job> jobs;         // the first is being computed, the others wait in the worker's mailbox
   std::uint32_t faults = 0;     // since the last completed lease
-  std::uint32_t ticks = 0;      // since the job began
+  std::uint32_t ticks = 0;      // since the first job began
 };
+
+/// A worker has its next lease while its answer travels, so that it need not wait.
+constexpr std::size_t jobs_per_seat = 2;
 
 struct supervisor_state;
 using self_ptr = supervisor_actor::stateful_pointer<supervisor_state>;
@@ -51,7 +54,7 @@ struct supervisor_state {
   void begin_task(std::uint64_t number);
   void give_room(std::size_t leases);
   void assign();
-  void start(seat& s, job j);
+  void assign_to(std::size_t index);
   void finish(std::uint64_t number, const msg<wire::Block>& m);
   void settle(block b);
   void send_lone_blocks();
@@ -73,7 +76,7 @@ void supervisor_state::take(const msg<wire::Lease>& m, const weights_ptr& weight
     return end(l.error());
   begin_task(l->task);
   if (l->task == task && !ending)
-    queue.push_back({next_job++, std::move(*l), weights});
+    queue.push_back({0, std::move(*l), weights});
   else
     give_room(1);
   assign();
@@ -95,43 +98,45 @@ void supervisor_state::give_room(std::size_t leases) {
     self->send(node, credit_atom_v, static_cast<std::uint32_t>(leases));
 }
 
+/// Workers without any lease come first.
 void supervisor_state::assign() {
-  for (std::size_t i = 0; i < seats.size() && !queue.empty(); ++i) {
-    auto& s = seats[i];
-    if (!s.worker || s.at_work)
-      continue;
-    auto it = std::find_if(queue.begin(), queue.end(), [&](const job& j) { return j.last_seat != i; });
-    if (it == queue.end())
-      it = queue.begin(); // nobody else is better: a new worker on the old seat is another worker
-    auto j = std::move(*it);
-    queue.erase(it);
-    start(s, std::move(j));
-  }
+  for (std::size_t most = 0; most < jobs_per_seat; ++most)
+    for (std::size_t i = 0; i < seats.size() && !queue.empty(); ++i)
+      if (seats[i].worker && seats[i].jobs.size() == most)
+        assign_to(i);
 }
 
-void supervisor_state::start(seat& s, job j) {
-  s.ticks = 0;
-  j.last_seat = static_cast<std::size_t>(&s - seats.data());
+void supervisor_state::assign_to(std::size_t index) {
+  auto& s = seats[index];
+  auto it = std::find_if(queue.begin(), queue.end(), [&](const job& j) { return j.last_seat != index; });
+  if (it == queue.end())
+    it = queue.begin(); // nobody else is better: a new worker on the old seat is another worker
+  auto j = std::move(*it);
+  queue.erase(it);
+  if (s.jobs.empty())
+    s.ticks = 0;
+  j.number = next_job++; // anew each time: an answer to an older one is recognised
+  j.last_seat = index;
   self->send(s.worker, compute_atom_v, j.number, serialization::write(j.what), j.weights);
-  s.at_work = std::move(j);
+  s.jobs.push_back(std::move(j));
 }
 
 void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
-  auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return x.at_work && x.at_work->number == number; });
+  auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return !x.jobs.empty() && x.jobs.front().number == number; });
   if (s == seats.end())
     return; // of a worker that was given up on: its lease was given to another
-  auto j = std::move(*s->at_work);
-  s->at_work.reset();
   auto b = serialization::read(m, limits);
   if (!b)
     return fault(static_cast<std::size_t>(s - seats.begin()), text_of(b.error()));
+  auto j = std::move(s->jobs.front());
+  s->jobs.pop_front();
+  s->ticks = 0;
   s->faults = 0;
   const auto& health = b->health;
   if (!health.ok() && health.inputs_finite && health.parameters_finite && j.what.start != model::rung::master) {
     spdlog::debug("The supervisor computes lease {} of step {} again on the master rung: nonfinite numbers first at {}",
                   j.what.index, j.what.step, health.first_node);
     j.what.start = model::rung::master;
-    j.number = next_job++;
     queue.push_front(std::move(j));
   } else {
     give_room(1);
@@ -162,7 +167,7 @@ void supervisor_state::send_lone_blocks() {
 bool supervisor_state::is_coming(std::uint32_t lease_index) const {
   auto same = [&](const job& j) { return j.what.task == task && j.what.index == lease_index; };
   return std::any_of(queue.begin(), queue.end(), same)
-         || std::any_of(seats.begin(), seats.end(), [&](const seat& s) { return s.at_work && same(*s.at_work); });
+         || std::any_of(seats.begin(), seats.end(), [&](const seat& s) { return std::any_of(s.jobs.begin(), s.jobs.end(), same); });
 }
 
 // -- failures -------------------------------------------------------------------------------------------------------------
@@ -179,7 +184,8 @@ void supervisor_state::on_down(const caf::down_msg& down) {
   fault(static_cast<std::size_t>(s - seats.begin()), reason_text(down.reason));
 }
 
-/// The worker of this seat is dead or wrong: its lease goes elsewhere, a new worker comes after a pause.
+/// The worker of this seat is dead or wrong: its leases go elsewhere, a new worker comes after a pause. Only the lease that it was
+/// at counts as failed.
 void supervisor_state::fault(std::size_t index, const std::string& cause) {
   auto& s = seats[index];
   if (auto dead = std::exchange(s.worker, nullptr)) {
@@ -188,8 +194,13 @@ void supervisor_state::fault(std::size_t index, const std::string& cause) {
   }
   ++s.faults;
   auto text = "worker " + std::to_string(index) + ": " + cause;
-  if (auto j = std::exchange(s.at_work, std::nullopt))
-    lease_failed(std::move(*j), text);
+  auto jobs = std::exchange(s.jobs, {});
+  while (jobs.size() > 1) {
+    queue.push_front(std::move(jobs.back()));
+    jobs.pop_back();
+  }
+  if (!jobs.empty())
+    lease_failed(std::move(jobs.front()), text);
   if (s.faults > rules.worker_faults)
     return end(fail(ec::gave_up, text + " (" + std::to_string(s.faults) + " faults without a completed lease)"));
   self->delayed_send(self, backoff(rules, index, s.faults), restart_atom_v, static_cast<std::uint64_t>(index));
@@ -201,7 +212,6 @@ void supervisor_state::lease_failed(job j, const std::string& cause) {
   if (j.what.task != task)
     return give_room(1);
   if (++j.failures < rules.lease_failures) {
-    j.number = next_job++;
     queue.push_front(std::move(j));
     return;
   }
@@ -222,7 +232,7 @@ void supervisor_state::open_seat(std::size_t index) {
 /// Called every quarter of the deadline. A stuck thread cannot be ended from outside: it is left alone, its answer ignored.
 void supervisor_state::check_deadlines() {
   for (std::size_t i = 0; i < seats.size(); ++i)
-    if (seats[i].at_work && ++seats[i].ticks > 4)
+    if (!seats[i].jobs.empty() && ++seats[i].ticks > 4)
       fault(i, "no answer before the deadline of " + std::to_string(rules.lease_deadline.count()) + " ms");
 }
 

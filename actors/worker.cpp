@@ -28,7 +28,7 @@ block worker_state::compute(const lease& l, const flat_weights& weights) {
   if (faults && faults(ordinal, l))
     throw std::runtime_error("injected fault at step " + std::to_string(l.step) + ", lease " + std::to_string(l.index));
   block b{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
-          .losses = {}, .health = {}, .numbers = {}, .rows = {}, .hash = 0};
+          .losses = {}, .health = {}, .numbers = {}, .rows = {}};
   if (l.kind == model::lease_kind::train)
     b.numbers.resize(limits.parameters);
   if (l.kind == model::lease_kind::predict) {
@@ -46,7 +46,6 @@ block worker_state::compute(const lease& l, const flat_weights& weights) {
     if (l.kind != model::lease_kind::predict)
       b.losses = std::move(result.losses);
   }
-  b.hash = serialization::hash_of(b);
   return b;
 }
 

@@ -35,6 +35,10 @@ kj::ArrayPtr<const frame::words> frame::segments() const {
   return store_ ? store_->view : nullptr;
 }
 
+bool frame::arrived() const {
+  return store_ && store_->memory;
+}
+
 std::uint64_t frame::size_words() const {
   return store_ ? capnp::computeSerializedSizeInWords(segments()) : 0;
 }

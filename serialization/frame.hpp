@@ -25,6 +25,8 @@ public:
   static frame freeze(std::unique_ptr<capnp::MallocMessageBuilder> built);
 
   bool empty() const { return !store_; }
+  /// Whether its words came from another process.
+  bool arrived() const;
   kj::ArrayPtr<const words> segments() const;
   std::uint64_t size_words() const;
   /// One reader per use: it counts what it traverses, up to eight times the size. Valid while this frame lives.

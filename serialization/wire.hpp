@@ -52,11 +52,11 @@ struct block {
   model::numeric_health health;
   std::vector<float> numbers;      // train: gradient sum; predict: predictions; evaluate: none
   std::vector<std::uint64_t> rows; // predict
-  std::uint64_t hash = 0;          // hash_of(*this), as its maker computed it
 };
+/// Of losses and numbers.
 std::uint64_t hash_of(const block& x);
+/// Adds the hash, for read() to check where the words have travelled.
 msg<wire::Block> write(const block& x);
-/// Also recomputes the hash.
 caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits);
 
 struct failure {

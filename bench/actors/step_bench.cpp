@@ -10,12 +10,15 @@
 #include <enn/serialization/readers/csv.hpp>
 
 #include <caf/actor_system.hpp>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
+#include <numeric>
 #include <stdexcept>
 #include <unistd.h>
 
@@ -35,9 +38,18 @@ T must(caf::expected<T> result) {
   return std::move(*result);
 }
 
+/// Processor time of all threads: unlike the clock, it does not grow while others use the machine.
+double processor_seconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
+
 double median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
   return values[values.size() / 2];
+}
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 struct subject {
@@ -58,7 +70,7 @@ subject load(const char* path, std::int64_t steps) {
 
 /// Seconds of each step, and of its kinds of work.
 struct loop_result {
-  std::vector<double> steps, passes, additions, optimizer;
+  std::vector<double> steps, processor, passes, additions, optimizer;
   std::uint64_t hash = 0;
 };
 
@@ -71,6 +83,7 @@ loop_result plain_loop(const subject& s) {
   loop_result result;
   while (!version.state.finished) {
     auto start = clock_type::now();
+    auto used = processor_seconds();
     auto rows = model::rows_of_step(run, *s.data, version.state.step);
     auto denominator = model::denominator_of(*s.data, rows);
     auto begin = clock_type::now();
@@ -88,6 +101,7 @@ loop_result plain_loop(const subject& s) {
     model::apply_step(run, sums[0], version.tensors, version.state);
     result.optimizer.push_back(seconds_since(begin));
     result.steps.push_back(seconds_since(start));
+    result.processor.push_back(processor_seconds() - used);
   }
   result.hash = actors::hash_of_weights(version);
   return result;
@@ -101,7 +115,7 @@ struct actor_config : caf::actor_system_config {
 };
 
 struct actor_result {
-  std::vector<double> steps;
+  std::vector<double> steps, processor; // the latter of all threads
   std::uint64_t hash = 0;
 };
 
@@ -119,9 +133,12 @@ actor_result through_actors(const subject& s, std::uint32_t workers) {
     request.folder = folder;
     request.workers = workers;
     auto last = clock_type::now();
+    auto used = processor_seconds();
     auto at_step = [&](const serialization::progress&) {
       result.steps.push_back(seconds_since(last));
+      result.processor.push_back(processor_seconds() - used);
       last = clock_type::now();
+      used = processor_seconds();
     };
     result.hash = must(actors::train(system, std::move(request), at_step)).weights_hash;
   }
@@ -135,7 +152,7 @@ void append(std::vector<double>& all, const std::vector<double>& steps) {
 }
 
 void measure(const subject& s) {
-  std::vector<double> loop, passes, additions, optimizer, one, two;
+  std::vector<double> loop, loop_processor, passes, additions, optimizer, one, one_processor, two;
   for (int round = 0; round < 5; ++round) { // interleaved: the machine's mood is the same for all
     auto plain = plain_loop(s);
     auto single = through_actors(s, 1), twice = through_actors(s, 2);
@@ -145,6 +162,8 @@ void measure(const subject& s) {
     append(passes, plain.passes);
     append(additions, plain.additions);
     append(optimizer, plain.optimizer);
+    append(loop_processor, plain.processor);
+    append(one_processor, single.processor);
     append(one, single.steps);
     append(two, twice.steps);
   }
@@ -161,6 +180,8 @@ void measure(const subject& s) {
   std::printf("  plain loop           %8.3f ms   %6.0f rows/s\n", 1e3 * median(loop), rows / median(loop));
   std::printf("  actors, 1 worker     %8.3f ms   %6.0f rows/s   %.1f %% is no arithmetic\n", 1e3 * median(one), rows / median(one),
               100 * (median(one) - arithmetic) / median(one));
+  std::printf("  processor time       %8.3f ms in the loop, %.3f ms through actors with 1 worker: %.1f %% more\n", 1e3 * mean(loop_processor),
+              1e3 * mean(one_processor), 100 * (mean(one_processor) / mean(loop_processor) - 1));
   std::printf("  actors, 2 workers    %8.3f ms   %6.0f rows/s   %.2f times one\n", 1e3 * median(two), rows / median(two), median(one) / median(two));
 }
 
@@ -171,6 +192,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: step_bench CONFIG.toml [STEPS]\n");
     return 2;
   }
+  spdlog::set_level(spdlog::level::warn);
   try {
     measure(load(argv[1], argc == 3 ? std::atoi(argv[2]) : 40));
   } catch (const std::exception& problem) {

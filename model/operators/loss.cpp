@@ -1,8 +1,6 @@
 // Errors of predictions: one number a row, the sum over its cells of mask * error(prediction - target).
 #include <enn/model/operators/operator.hpp>
 
-#include <cmath>
-
 namespace enn::model {
 namespace {
 
@@ -25,32 +23,54 @@ struct loss final : bound_operator<T> {
   explicit loss(const node_facts& f)
     : cells(elements(f.inputs[0])), kind(kind_of(f)), delta(static_cast<T>(real_of(*f.attrs, "delta"))) {}
 
-  T error(T e) const {
-    auto size = std::abs(e);
-    if (kind == error_kind::mae)
-      return size;
-    if (kind == error_kind::mse)
-      return e * e;
-    return size <= delta ? T(0.5) * e * e : delta * (size - T(0.5) * delta);
+  // Without branches, so that the loops below become vector code; a NaN stays one.
+  static T magnitude(T e) { return e < 0 ? -e : e; }
+  static T huber(T e, T delta) { // |e| <= delta: |e| (|e| - |e|/2)
+    auto size = magnitude(e), inner = size < delta ? size : delta;
+    return inner * (size - T(0.5) * inner);
   }
-  T slope(T e) const {
-    auto sign = static_cast<T>((e > 0) - (e < 0)) + (e - e); // a NaN stays one
+  static T huber_slope(T e, T delta) { return e < -delta ? -delta : e > delta ? delta : e; }
+  static T sign(T e) { return (e > 0 ? T(1) : e < 0 ? T(-1) : T(0)) + (e - e); }
+
+  /// f(error) for the kind's error function.
+  template <class F>
+  void with_error(F f) const {
     if (kind == error_kind::mae)
-      return sign;
-    if (kind == error_kind::mse)
-      return T(2) * e;
-    return std::abs(e) <= delta ? e : delta * sign;
+      f([](T e) { return magnitude(e); });
+    else if (kind == error_kind::mse)
+      f([](T e) { return e * e; });
+    else
+      f([d = delta](T e) { return huber(e, d); });
+  }
+  template <class F>
+  void with_slope(F f) const {
+    if (kind == error_kind::mae)
+      f([](T e) { return sign(e); });
+    else if (kind == error_kind::mse)
+      f([](T e) { return T(2) * e; });
+    else
+      f([d = delta](T e) { return huber_slope(e, d); });
   }
 
   void forward(const call<T>& c) const override {
-    for (std::int64_t i = 0; i < c.rows * cells; ++i)
-      c.scratch[i] = c.in[2][i] * error(c.in[0][i] - c.in[1][i]);
+    with_error([&](auto error) {
+      const T *x = c.in[0], *target = c.in[1], *mask = c.in[2];
+      T* terms = c.scratch;
+      for (std::int64_t i = 0; i < c.rows * cells; ++i)
+        terms[i] = mask[i] * error(x[i] - target[i]);
+    });
     c.kernels->row_sum(c.rows, cells, false, c.scratch, c.out[0]);
   }
   void backward(const call<T>& c) const override {
-    for (std::int64_t r = 0; r < c.rows; ++r)
-      for (auto i = r * cells; i < (r + 1) * cells; ++i)
-        c.d_in[0][i] += c.d_out[0][r] * c.in[2][i] * slope(c.in[0][i] - c.in[1][i]);
+    with_slope([&](auto slope) {
+      const T *x = c.in[0], *target = c.in[1], *mask = c.in[2];
+      T* dx = c.d_in[0];
+      for (std::int64_t r = 0; r < c.rows; ++r) {
+        auto weight = c.d_out[0][r];
+        for (auto i = r * cells; i < (r + 1) * cells; ++i)
+          dx[i] += weight * mask[i] * slope(x[i] - target[i]);
+      }
+    });
   }
   std::int64_t scratch_size(std::int64_t rows, const kernels::kernel_table<T>&) const override { return rows * cells; }
 };

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <numeric>
 #include <set>
+#include <thread>
 
 namespace enn::model::test {
 namespace {
@@ -131,6 +132,28 @@ TEST(lease, the_master_rung_agrees_and_goes_further) {
   EXPECT_FALSE(computer.compute(request, huge, fast, {}).health.ok());
   request.start = rung::master;
   EXPECT_TRUE(computer.compute(request, huge, master, {}).health.ok());
+}
+
+/// Under ThreadSanitizer this is the test that has threads: they share run, data and weights, as workers do.
+TEST(lease, threads_that_share_run_and_data_compute_the_same) {
+  auto c = small();
+  auto data = sines(c);
+  auto run = define(c, *data);
+  auto tensors = initial_tensors(*run);
+  auto rows = rows_of_step(*run, *data, 1);
+  auto denominator = denominator_of(*data, rows);
+  std::vector<std::vector<float>> gradients(4, std::vector<float>(tensors.weights.size()));
+  std::vector<std::thread> threads;
+  for (auto& gradient : gradients)
+    threads.emplace_back([&] {
+      lease_computer computer{run, data};
+      for (auto start : {rung::master, rung::fast})
+        computer.compute({lease_kind::train, 1, rows, denominator, start}, tensors.weights, gradient, {});
+    });
+  for (auto& t : threads)
+    t.join();
+  for (const auto& gradient : gradients)
+    EXPECT_EQ(gradient, gradients[0]);
 }
 
 TEST(lease, predicts_in_raw_units_the_same_for_any_chunk) {

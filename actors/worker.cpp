@@ -1,8 +1,8 @@
 #include <enn/actors/worker.hpp>
 
 #include <enn/actors/spawn.hpp>
-#include <enn/kernels/machine.hpp>
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 
@@ -19,34 +19,35 @@ struct worker_state {
   serialization::bounds limits;
   fault_plan faults;
   std::optional<model::lease_computer> computer;
+  block answer; // of the latest lease: its memory serves the next
 
-  block compute(const lease& l, const flat_weights& weights);
+  const block& compute(const lease& l, const flat_weights& weights);
 };
 
-/// A result is a pure function of the lease, the weights and the run. Nothing is kept from one lease to the next.
-block worker_state::compute(const lease& l, const flat_weights& weights) {
+/// A result is a pure function of the lease, the weights and the run. Nothing but memory is kept from one lease to the next.
+const block& worker_state::compute(const lease& l, const flat_weights& weights) {
   if (faults && faults(ordinal, l))
     throw std::runtime_error("injected fault at step " + std::to_string(l.step) + ", lease " + std::to_string(l.index));
-  block b{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
-          .losses = {}, .health = {}, .numbers = {}, .rows = {}};
-  if (l.kind == model::lease_kind::train)
-    b.numbers.resize(limits.parameters);
-  if (l.kind == model::lease_kind::predict) {
-    b.rows = l.rows;
-    b.numbers.resize(l.rows.size() * limits.target_size);
+  bool train = l.kind == model::lease_kind::train, predict = l.kind == model::lease_kind::predict;
+  auto numbers = std::move(answer.numbers);
+  numbers.resize(train ? limits.parameters : predict ? l.rows.size() * limits.target_size : 0);
+  answer = {.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
+            .losses = {}, .health = {}, .numbers = std::move(numbers), .rows = {}};
+  if (predict)
+    answer.rows = l.rows;
+  else
+    answer.losses.resize(limits.losses);
+  if (l.rows.empty()) { // a short step may leave a lease without rows: its sums are zero
+    std::fill(answer.numbers.begin(), answer.numbers.end(), 0.0f);
+    return answer;
   }
-  if (l.kind != model::lease_kind::predict)
-    b.losses.resize(limits.losses);
-  if (!l.rows.empty()) { // a short step may leave a lease without rows: its sums are zero
-    kernels::rounding_guard guard;
-    auto train = l.kind == model::lease_kind::train;
-    auto result = computer->compute({l.kind, l.step, l.rows, l.denominator, l.start}, weights.values,
-                                    train ? std::span{b.numbers} : std::span<float>{}, train ? std::span<float>{} : std::span{b.numbers});
-    b.health = std::move(result.health);
-    if (l.kind != model::lease_kind::predict)
-      b.losses = std::move(result.losses);
-  }
-  return b;
+  auto result = computer->compute({l.kind, l.step, l.rows, l.denominator, l.start}, weights.values,
+                                  train ? std::span{answer.numbers} : std::span<float>{},
+                                  predict ? std::span{answer.numbers} : std::span<float>{});
+  answer.health = std::move(result.health);
+  if (!predict)
+    answer.losses = std::move(result.losses);
+  return answer;
 }
 
 worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, caf::actor_addr parent, std::uint64_t ordinal,

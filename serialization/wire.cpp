@@ -86,8 +86,13 @@ void get(const char* field, chunk_list::Reader from, std::span<float> into, std:
 /// The whole vector: as many chunks as `size` floats need, no more.
 std::vector<float> get_all(const char* field, chunk_list::Reader from, std::uint64_t size) {
   exactly(field, from.size(), chunks_of(size));
-  std::vector<float> result(size);
-  get(field, from, result);
+  std::vector<float> result;
+  result.reserve(size); // and no zeros first: these are the large arrays of every lease
+  for (auto part : from) {
+    exactly(field, part.size(), sizeof(float) * std::min<std::uint64_t>(size - result.size(), chunk_floats));
+    auto* first = reinterpret_cast<const float*>(part.begin());
+    result.insert(result.end(), first, first + part.size() / sizeof(float));
+  }
   return result;
 }
 

@@ -72,6 +72,11 @@ struct schedule<T>::parts {
   void compile(const operator_table& table);
   std::vector<const model::output*> chosen_outputs() const;
   void reserve(const reach& r, arena_planner& planner);
+  struct fixed_places { // a value
+    std::vector<T*> memory;            // of inputs and buffers
+    std::vector<std::int64_t> weight;  // where it begins in the weight vector, or -1
+  };
+  fixed_places place_fixed(const reach& r);
   void connect(const reach& r, const arena_planner& planner);
 
   call<T> call_of(const step& s, const schedule_inputs<T>& in) const {
@@ -208,80 +213,82 @@ void schedule<T>::parts::reserve(const reach& r, arena_planner& planner) {
   planner.place();
 }
 
+/// Inputs and buffers get memory of their own, which nothing else uses; weights have places in the weight vector.
 template <class T>
-void schedule<T>::parts::connect(const reach& r, const arena_planner& planner) {
+auto schedule<T>::parts::place_fixed(const reach& r) -> fixed_places {
   const auto& g = *network;
-  std::vector<std::int64_t> weight_offset(g.values.size(), -1);
-  std::vector<T*> fixed(g.values.size(), nullptr); // inputs and buffers: not in the arena's reused part
-  std::int64_t fixed_size = 0;
-  auto round = [](std::int64_t n) { return (n + 15) / 16 * 16; };
+  fixed_places places{std::vector<T*>(g.values.size(), nullptr), std::vector<std::int64_t>(g.values.size(), -1)};
+  auto kept = [&](const parameter& p) { return !p.trainable && r.needed[at(p.value)]; };
+  auto room = [&](value_id v) { return (size_of(v) + 15) / 16 * 16; };
+  std::int64_t size = 0;
   for (const auto& x : g.inputs)
-    fixed_size += r.needed[at(x.value)] ? round(size_of(x.value)) : 0;
+    size += r.needed[at(x.value)] ? room(x.value) : 0;
   for (const auto& p : g.parameters)
-    fixed_size += !p.trainable && r.needed[at(p.value)] ? round(size_of(p.value)) : 0;
-  arena.assign(static_cast<std::size_t>(planner.size()), T{0});
-  constants.assign(static_cast<std::size_t>(fixed_size), T{0});
+    size += kept(p) ? room(p.value) : 0;
+  constants.assign(static_cast<std::size_t>(size), T{0});
   T* next = constants.data();
-  for (const auto& x : g.inputs) {
-    if (!r.needed[at(x.value)])
-      continue;
-    fixed[at(x.value)] = next;
-    inputs[x.path] = {next, static_cast<std::size_t>(size_of(x.value))};
-    next += round(size_of(x.value));
-  }
+  auto take = [&](value_id v) {
+    places.memory[at(v)] = next;
+    next += room(v);
+    return places.memory[at(v)];
+  };
+  for (const auto& x : g.inputs)
+    if (r.needed[at(x.value)])
+      inputs[x.path] = {take(x.value), static_cast<std::size_t>(size_of(x.value))};
   for (const auto& p : g.parameters) {
     if (p.trainable) {
-      weight_offset[at(p.value)] = weight_count;
+      places.weight[at(p.value)] = weight_count;
       weight_count += elements(g.values[at(p.value)]);
-    } else if (r.needed[at(p.value)]) {
-      fixed[at(p.value)] = next;
-      std::transform(p.data.begin(), p.data.end(), next, [](double x) { return static_cast<T>(x); });
-      next += round(size_of(p.value));
+    } else if (kept(p)) {
+      std::transform(p.data.begin(), p.data.end(), take(p.value), [](double x) { return static_cast<T>(x); });
     }
   }
+  return places;
+}
+
+/// Fills in all pointers of all steps, from the last to the first, as gradients are made.
+template <class T>
+void schedule<T>::parts::connect(const reach& r, const arena_planner& planner) {
+  auto places = place_fixed(r);
+  arena.assign(static_cast<std::size_t>(planner.size()), T{0});
   auto value = [&](value_id v) -> T* { // null: a weight
-    auto root = planner.root(v);
-    if (fixed[at(root)])
-      return fixed[at(root)];
-    return weight_offset[at(root)] >= 0 ? nullptr : arena.data() + planner.value_offset(v);
+    auto root = at(planner.root(v));
+    return places.memory[root] ? places.memory[root] : places.weight[root] >= 0 ? nullptr : arena.data() + planner.value_offset(v);
   };
-  auto gradient = [&](value_id v) -> T* { return arena.data() + planner.gradient_offset(v); };
-  std::vector<bool> begun(g.values.size(), false);
-  auto begin = [&](value_id v, std::vector<std::span<T>>& zeroed) {
-    auto root = planner.gradient_root(v);
-    if (begun[at(root)] || weight_offset[at(root)] >= 0)
-      return;
-    begun[at(root)] = true;
-    zeroed.push_back({gradient(root), static_cast<std::size_t>(size_of(root))});
-  };
+  auto gradient = [&](value_id v) { return arena.data() + planner.gradient_offset(v); };
+  std::vector<bool> begun(network->values.size(), false); // gradients that something was added to
   for (auto& o : outputs) {
     auto size = static_cast<std::size_t>(size_of(o.from->value));
     o.values = {value(o.from->value), size};
-    if (seeds(o, r)) {
-      o.gradient = {gradient(o.from->value), size};
-      begun[at(planner.gradient_root(o.from->value))] = true;
-    }
+    if (!seeds(o, r))
+      continue;
+    o.gradient = {gradient(o.from->value), size};
+    begun[at(planner.gradient_root(o.from->value))] = true;
   }
   for (std::size_t i = steps.size(); i-- > 0;) {
     auto& s = steps[i];
-    const auto& n = *s.from;
-    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
-      auto v = n.inputs[k];
-      s.in.push_back(value(v));
-      if (!s.in.back())
-        weight_slots.push_back({i, k, weight_offset[at(planner.root(v))]});
-      bool wanted = s.backward && r.wanted[at(v)];
-      bool weight = wanted && weight_offset[at(planner.gradient_root(v))] >= 0;
-      s.d_in.push_back(wanted && !weight ? gradient(v) : nullptr);
-      if (weight)
-        gradient_slots.push_back({i, k, weight_offset[at(planner.gradient_root(v))]});
-      if (wanted)
-        begin(v, s.zeroed);
-    }
-    for (auto v : n.outputs) {
+    for (auto v : s.from->outputs) {
       s.out.push_back(s.is_view ? nullptr : value(v));
       bool arrived = s.backward && r.wanted[at(v)] && begun[at(planner.gradient_root(v))];
       s.d_out.push_back(arrived ? gradient(v) : nullptr);
+    }
+    for (std::size_t k = 0; k < s.from->inputs.size(); ++k) {
+      auto v = s.from->inputs[k];
+      s.in.push_back(value(v));
+      if (!s.in.back())
+        weight_slots.push_back({i, k, places.weight[at(planner.root(v))]});
+      s.d_in.push_back(nullptr);
+      if (!s.backward || !r.wanted[at(v)])
+        continue;
+      auto root = planner.gradient_root(v);
+      if (places.weight[at(root)] >= 0) {
+        gradient_slots.push_back({i, k, places.weight[at(root)]});
+        continue;
+      }
+      s.d_in.back() = gradient(v);
+      if (!begun[at(root)])
+        s.zeroed.push_back({gradient(root), static_cast<std::size_t>(size_of(root))});
+      begun[at(root)] = true;
     }
     s.saved = arena.data() + planner.saved_offset(static_cast<int>(i));
     s.scratch = arena.data() + planner.scratch_offset();

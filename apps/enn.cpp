@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp> // slow to compile
 
 #include <cstdio>
+#include <new>
 
 namespace enn::apps {
 namespace {
@@ -63,8 +64,12 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& problem) {
     return report(usage_error(app, problem));
   }
-  if (auto done = chosen(); !done)
-    return report(done.error());
+  try {
+    if (auto done = chosen(); !done)
+      return report(done.error());
+  } catch (const std::bad_alloc&) {
+    return report(fail(ec::io_failed, "out of memory; enn describe CONFIG tells what a model needs"));
+  }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
     return report(fail(ec::io_failed, "cannot write to standard output"));
   return 0;

@@ -12,6 +12,7 @@
 
 #ifdef __linux__
 #include <sched.h>
+#include <unistd.h>
 #endif
 #if !defined(__SSE__)
 #include <cfenv>
@@ -117,6 +118,7 @@ machine_facts describe_machine() {
   return {
       .processor = processor_name(),
       .cores = usable_cores(),
+      .memory = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)),
       .avx2_fma = has_avx2_fma(),
       .avx512 = has_avx512(),
       .blas = blas_name(),

@@ -11,6 +11,7 @@ namespace enn::kernels {
 struct machine_facts {
   std::string processor;     // as the kernel names it
   unsigned cores = 0;        // usable by this process
+  std::uint64_t memory = 0;  // bytes, of the machine
   bool avx2_fma = false;     // and enabled by the operating system
   bool avx512 = false;       // f, bw, dq, vl
   std::string blas;          // library, version and core type, or "none"

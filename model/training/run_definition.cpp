@@ -23,6 +23,20 @@ caf::expected<void> check_calendar(const config& c, const dataset& data) {
   return {};
 }
 
+/// Weights, moments and average, twice as the next version is made beside the current one, and the gradients of one lease.
+caf::expected<void> check_memory(const run_definition& run) {
+  const auto& t = run.settings.train;
+  auto copies = 2.0 * (2 + (t.optimizer == "adamw" ? 1 : 0) + (t.average_decay > 0 ? 1 : 0)) + 3;
+  auto needed = copies * sizeof(float) * static_cast<double>(run.layout.size);
+  auto present = static_cast<double>(kernels::describe_machine().memory);
+  if (needed <= present)
+    return {};
+  auto gigabytes = [](double bytes) { return std::to_string(static_cast<std::int64_t>(bytes / 1e9) + 1) + " GB"; };
+  return fail(ec::bad_config, "the network has " + std::to_string(run.layout.size) + " parameters; to train them takes "
+                                + gigabytes(needed) + " of memory, and this machine has " + gigabytes(present)
+                                + "; lower model.d-model, model.latents or the depths (enn describe shows where parameters are)");
+}
+
 } // namespace
 
 caf::expected<std::shared_ptr<const run_definition>> define_run(const config& settings, const dataset& data) {
@@ -41,6 +55,8 @@ caf::expected<std::shared_ptr<const run_definition>> define_run(const config& se
   run->facts = data.facts();
   run->network = build_enn(settings, data.facts());
   run->layout = layout_of(run->network);
+  if (auto ok = check_memory(*run); !ok)
+    return ok.error();
   auto rows = static_cast<std::int64_t>(data.rows(part::train));
   run->steps_per_epoch = (rows + settings.train.batch_rows - 1) / settings.train.batch_rows;
   run->total_steps = settings.train.steps > 0 ? settings.train.steps : settings.train.epochs * run->steps_per_epoch;

@@ -302,6 +302,16 @@ TEST(evaluation, stops_after_patience) {
   EXPECT_TRUE(o.state.finished);
 }
 
+TEST(define_run, refuses_a_network_that_has_no_room) {
+  auto c = small();
+  c.model.d_model = 65536;
+  c.model.heads = 1024;
+  auto run = define_run(c, *sines(c));
+  ASSERT_FALSE(run);
+  EXPECT_EQ(code_of(run.error()), ec::bad_config);
+  EXPECT_NE(text_of(run.error()).find("GB of memory"), std::string::npos) << text_of(run.error());
+}
+
 TEST(define_run, refuses_what_the_data_cannot_give) {
   auto c = small();
   auto data = sines(c);

@@ -343,8 +343,11 @@ void broker_state::finish_step() {
   work.reset();
   if (next->state.skipped_steps > rules.skipped_steps)
     return self->quit(fail(ec::nonfinite, std::to_string(next->state.skipped_steps) + " steps in a row gave nonfinite gradients on every "
-                                            "rung, the last, step " + std::to_string(next->state.step) + ", first at "
-                                            + report.first_nonfinite));
+                                            "rung, the last, step " + std::to_string(next->state.step)
+                                            + (report.first_nonfinite.empty()
+                                                 ? ", though every lease was finite: their sum or its norm overflowed"
+                                                 : ", first at " + report.first_nonfinite)
+                                            + "; lower train.learning-rate, or set train.clip-norm where it is 0"));
   spare = std::const_pointer_cast<training_version>(std::exchange(current, std::move(next)));
   if (evaluation_is_due(current->state))
     evaluate(model::part::validation);

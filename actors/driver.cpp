@@ -86,7 +86,7 @@ struct driver_state {
   void on_predictions(const msg<wire::Block>& m);
   void on_loss(double loss);
   void finish();
-  caf::expected<void> check_recorded_weights() const;
+  caf::expected<void> check_recorded_weights();
   // failures and the end
   void on_down(const caf::down_msg& down);
   void on_fault(std::size_t rank, const caf::error& reason);
@@ -107,20 +107,29 @@ void driver_state::prepare() {
   if (!found)
     return end(found.error());
   start = std::move(*found);
-  if (auto able = check_kernels(*start.run); !able)
+  if (auto able = check_kernels(*start.run, start.blas); !able)
     return end(able.error());
   version = start.version;
+  outcome.torn_line = start.torn_line;
   if (request.what == duty::resume && version->state.step > 0)
     saved_step = version->state.step;
   undelivered.insert(request.rows.begin(), request.rows.end());
   if (writes())
     if (auto opened = events.open(request.folder); !opened)
       return end(opened.error());
+  if (request.what == duty::resume && request.on_start)
+    request.on_start(version->state.step, start.checkpoint);
   launch();
 }
 
 void driver_state::launch() {
-  note(name_of(request.what), {{"workers", std::to_string(request.workers)}, {"kernels", start.run->kernels}});
+  if (auto blas = blas_of(*start.run); blas.empty())
+    note(name_of(request.what), {{"workers", std::to_string(request.workers)}, {"kernels", start.run->kernels}});
+  else
+    note(name_of(request.what), {{"workers", std::to_string(request.workers)}, {"kernels", start.run->kernels}, {"blas", blas}});
+  if (trains())
+    if (auto same = check_recorded_weights(); !same) // of step 0
+      return end(same.error());
   if (trains())
     spdlog::info("The driver begins to {} at step {} of {} with {} workers", name_of(request.what), version->state.step,
                  start.last_step, request.workers);
@@ -249,12 +258,14 @@ void driver_state::next_step() {
   self->send(broker, advance_atom_v);
 }
 
-caf::expected<void> driver_state::check_recorded_weights() const {
-  if (request.what != duty::verify || version->state.step != start.recorded_step)
+caf::expected<void> driver_state::check_recorded_weights() {
+  auto recorded = start.recorded_hashes.find(version->state.step);
+  if (recorded == start.recorded_hashes.end())
     return caf::unit;
-  if (auto hash = hash_of_weights(*version); hash != start.recorded_hash)
-    return fail(ec::not_reproducible, "the weights of step " + std::to_string(start.recorded_step) + " have hash " + std::to_string(hash)
-                                        + ", recorded " + std::to_string(start.recorded_hash));
+  if (auto hash = hash_of_weights(*version); hash != recorded->second)
+    return fail(ec::not_reproducible, "the weights of step " + std::to_string(recorded->first) + " have hash " + std::to_string(hash)
+                                        + ", recorded " + std::to_string(recorded->second));
+  outcome.compared.push_back(recorded->first);
   return caf::unit;
 }
 
@@ -304,6 +315,9 @@ void driver_state::finish() {
   if (!saves.empty())
     return;
   outcome.interrupted = stop_asked && !version->state.finished && step < start.last_step;
+  if (request.what == duty::verify && version->state.finished && step < start.last_step)
+    return end(fail(ec::not_reproducible, "the run is over at step " + std::to_string(step) + ", but losses.jsonl goes on to step "
+                                            + std::to_string(start.last_step)));
   self->request(recorder, request.rules.disk_timeout, flush_atom_v)
     .then([this](std::uint64_t) { end(caf::none); }, [this](caf::error& e) { on_request_error(e); });
 }

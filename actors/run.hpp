@@ -35,6 +35,8 @@ struct run_request {
   std::vector<std::uint64_t> rows;       // predict
   model::part part = model::part::validation;
   policy rules;
+  /// resume: called once, by an actor's thread, before the first step; an empty path: there was no checkpoint.
+  std::function<void(std::int64_t step, const std::filesystem::path& checkpoint)> on_start = {};
 };
 
 struct run_outcome {
@@ -44,6 +46,8 @@ struct run_outcome {
   std::uint64_t weights_hash = 0;        // of its weights
   std::uint64_t steps_run = 0, restarts = 0;
   double loss = 0;                       // evaluate
+  std::vector<std::int64_t> compared;    // verify: steps whose weights are those of a checkpoint, ascending
+  bool torn_line = false;                // verify: losses.jsonl ends in a torn line, which was not compared
 };
 
 using on_progress = std::function<void(const serialization::progress&)>;

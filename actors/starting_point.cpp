@@ -4,45 +4,28 @@
 
 #include <spdlog/spdlog.h>
 
-#include <optional>
+#include <algorithm>
 
 namespace enn::actors {
 namespace {
 
 namespace fs = std::filesystem;
+using serialization::checkpoint_folder;
+
+struct recorded_lines {
+  std::int64_t steps = 0;
+  bool torn = false; // something follows the last whole line
+};
 
 /// How many steps losses.jsonl has recorded.
-caf::expected<std::int64_t> recorded_steps(const fs::path& folder) {
+caf::expected<recorded_lines> lines_of(const fs::path& folder) {
   auto path = folder / "losses.jsonl";
   if (std::error_code ignored; !fs::exists(path, ignored))
-    return 0;
-  auto lines = serialization::line_log::lines(path);
-  if (!lines)
-    return lines.error();
-  return static_cast<std::int64_t>(lines->size());
-}
-
-/// The newest checkpoint that verifies; nothing if the folder has none at all.
-caf::expected<std::optional<restored>> last_checkpoint(const run_request& request) {
-  std::error_code ignored;
-  auto path = request.folder / "checkpoints";
-  if (!fs::exists(path, ignored) || fs::is_empty(path, ignored))
-    return std::optional<restored>{};
-  auto folder = serialization::checkpoint_folder::open(path, static_cast<std::size_t>(request.run->settings.run.keep_checkpoints));
-  if (!folder)
-    return folder.error();
-  std::vector<std::string> skipped;
-  auto found = folder->load_last(skipped);
-  for (const auto& reason : skipped)
-    spdlog::warn("The driver skips a checkpoint: {}", reason);
-  if (!found)
-    return found.error();
-  auto result = restore(*found);
-  if (!result)
-    return result.error();
-  if (auto same = check_same_run(*request.run, *result->run); !same)
-    return same.error();
-  return std::optional<restored>{std::move(*result)};
+    return recorded_lines{};
+  auto text = serialization::read_file(path);
+  if (!text)
+    return text.error();
+  return recorded_lines{std::count(text->begin(), text->end(), '\n'), !text->empty() && !text->ends_with('\n')};
 }
 
 /// The run asked for, on the kernels of the run recorded: they are never resolved anew.
@@ -52,39 +35,114 @@ run_ptr with_kernels_of(const model::run_definition& asked, const model::run_def
   return run;
 }
 
+/// The version of a checkpoint of the run asked for; what the run must go on with is noted in `start`.
+caf::expected<version_ptr> take(const run_request& request, const serialization::checkpoint& from, starting_point& start) {
+  auto found = restore(from);
+  if (!found)
+    return found.error();
+  if (auto same = check_same_run(*request.run, *found->run); !same)
+    return same.error();
+  start.run = with_kernels_of(*request.run, *found->run);
+  start.blas = blas_of(from);
+  return found->version;
+}
+
+/// The newest checkpoint that verifies; null if none was ever completed.
+caf::expected<version_ptr> last_version(const run_request& request, const checkpoint_folder& folder, starting_point& start) {
+  auto steps = folder.steps();
+  if (!steps)
+    return steps.error();
+  if (steps->empty())
+    return version_ptr{};
+  std::vector<std::string> skipped;
+  auto found = folder.load_last(skipped);
+  for (const auto& reason : skipped)
+    spdlog::warn("The driver skips a checkpoint: {}", reason);
+  if (!found)
+    return found.error();
+  start.checkpoint = folder.file_of(found->step);
+  return take(request, *found, start);
+}
+
+caf::expected<void> check_lines(const fs::path& folder, std::int64_t checkpoint, const recorded_lines& lines) {
+  if (checkpoint <= lines.steps)
+    return caf::unit;
+  return fail(ec::bad_checkpoint, folder.string() + ": the checkpoint is of step " + std::to_string(checkpoint)
+                                    + ", but losses.jsonl ends with step " + std::to_string(lines.steps)
+                                    + (lines.torn ? " and a torn line" : "")
+                                    + "; bring its lines back, or name an earlier checkpoint in checkpoints/last");
+}
+
+/// Every checkpoint up to the last, each of which must be whole: what is damaged cannot be compared.
+caf::expected<void> find_recorded_weights(starting_point& start, const run_request& request, const checkpoint_folder& folder) {
+  auto steps = folder.steps();
+  if (!steps)
+    return steps.error();
+  for (auto step : *steps) {
+    auto found = folder.load(step);
+    if (!found) {
+      std::error_code ignored;
+      if (fs::exists(folder.file_of(step), ignored))
+        return found.error();
+      if (step == steps->front())
+        return fail(ec::bad_checkpoint, folder.file_of(step).string() + ": missing, though \"last\" names it");
+      continue; // removed meanwhile by a run that goes on
+    }
+    starting_point older; // the newest says what to go on with
+    auto recorded = take(request, *found, step == steps->front() ? start : older);
+    if (!recorded)
+      return fail(code_of(recorded.error()), folder.file_of(step).string() + ": " + text_of(recorded.error()));
+    start.recorded_hashes[step] = hash_of_weights(**recorded);
+  }
+  return caf::unit;
+}
+
+/// Checkpoints before lines: those of a run that goes on meanwhile are then not ahead of them.
+caf::expected<starting_point> start_of_verification(const run_request& request, const fs::path& checkpoints) {
+  starting_point start{request.run, nullptr};
+  std::error_code ignored;
+  if (fs::exists(checkpoints, ignored))
+    if (auto found = find_recorded_weights(start, request, checkpoint_folder::view(checkpoints)); !found)
+      return found.error();
+  auto lines = lines_of(request.folder);
+  if (!lines)
+    return lines.error();
+  if (!start.recorded_hashes.empty())
+    if (auto whole = check_lines(request.folder, start.recorded_hashes.rbegin()->first, *lines); !whole)
+      return whole.error();
+  if (lines->steps == 0)
+    return fail(ec::bad_usage, request.folder.string() + " holds no recorded step to verify");
+  start.version = first_version(*start.run);
+  start.last_step = lines->steps;
+  start.torn_line = lines->torn;
+  return start;
+}
+
 } // namespace
 
 caf::expected<starting_point> find_start(const run_request& request) {
   starting_point start{request.run, request.version, request.run->total_steps};
   if (request.what == duty::predict || request.what == duty::evaluate)
     return start;
-  auto steps = recorded_steps(request.folder);
-  if (!steps)
-    return steps.error();
-  auto checkpoint = last_checkpoint(request);
-  if (!checkpoint)
-    return checkpoint.error();
-  if (request.what == duty::train && (*steps > 0 || *checkpoint))
-    return fail(ec::bad_usage, request.folder.string() + " holds a run already; resume it, or choose another folder");
-  if (request.what == duty::verify && *steps == 0)
-    return fail(ec::bad_usage, request.folder.string() + " holds no recorded step to verify");
-  if (*checkpoint)
-    start.run = with_kernels_of(*request.run, *(*checkpoint)->run);
-  if (request.what == duty::resume && *checkpoint)
-    start.version = (*checkpoint)->version;
-  else
-    start.version = first_version(*start.run);
-  if (request.what == duty::resume && start.version->state.step > *steps)
-    return fail(ec::bad_checkpoint, "the checkpoint is of step " + std::to_string(start.version->state.step)
-                                      + ", but losses.jsonl ends with step " + std::to_string(*steps)
-                                      + "; bring its lines back, or name an earlier checkpoint in checkpoints/last");
-  if (request.what == duty::verify) {
-    start.last_step = *steps;
-    if (*checkpoint && (*checkpoint)->version->state.step <= *steps) {
-      start.recorded_step = (*checkpoint)->version->state.step;
-      start.recorded_hash = hash_of_weights(*(*checkpoint)->version);
-    }
+  auto checkpoints = request.folder / "checkpoints";
+  if (request.what == duty::verify)
+    return start_of_verification(request, checkpoints);
+  auto lines = lines_of(request.folder);
+  if (!lines)
+    return lines.error();
+  start.version = nullptr;
+  if (std::error_code ignored; fs::exists(checkpoints, ignored)) {
+    auto found = last_version(request, checkpoint_folder::view(checkpoints), start);
+    if (!found)
+      return found.error();
+    start.version = std::move(*found);
   }
+  if (request.what == duty::train && (lines->steps > 0 || start.version))
+    return fail(ec::bad_usage, request.folder.string() + " holds a run already; resume it, or choose another folder");
+  if (!start.version)
+    start.version = first_version(*start.run);
+  if (auto whole = check_lines(request.folder, start.version->state.step, *lines); !whole)
+    return whole.error();
   return start;
 }
 

@@ -43,6 +43,15 @@ caf::expected<model::training_tensors> tensors_of(const serialization::checkpoin
 
 } // namespace
 
+std::string blas_of(const model::run_definition& run) {
+  return run.kernels == "openblas" ? kernels::describe_machine().blas : "";
+}
+
+std::string blas_of(const serialization::checkpoint& from) {
+  auto blas = find(from.facts, "blas");
+  return blas ? *blas : "";
+}
+
 version_ptr first_version(const model::run_definition& run) {
   return std::make_shared<const training_version>(training_version{model::initial_tensors(run), {}});
 }
@@ -63,6 +72,8 @@ serialization::checkpoint to_checkpoint(const model::run_definition& run, const 
                   {"total-steps", std::to_string(run.total_steps)},
                   {"steps-per-epoch", std::to_string(run.steps_per_epoch)},
                   {"data-fingerprint", run.facts.fingerprint}};
+  if (auto blas = blas_of(run); !blas.empty())
+    result.facts.emplace_back("blas", std::move(blas));
   result.graph = serialization::encode(run.network);
   result.data_facts = serialization::encode(run.facts);
   const auto& t = version.tensors;
@@ -104,6 +115,9 @@ caf::expected<restored> restore(const serialization::checkpoint& from) {
   auto state = serialization::state_from(from.state);
   if (!state)
     return state.error();
+  if (state->step != from.step)
+    return fail(ec::bad_checkpoint, "is of step " + std::to_string(from.step) + ", but its state of step "
+                                      + std::to_string(state->step));
   auto tensors = tensors_of(from, run->layout.size);
   if (!tensors)
     return tensors.error();
@@ -127,10 +141,29 @@ caf::expected<void> check_same_run(const model::run_definition& asked, const mod
   return caf::unit;
 }
 
-caf::expected<void> check_kernels(const model::run_definition& run) {
+namespace {
+
+/// Its bits depend on all that the library says of itself. Without a checkpoint every step is compared with losses.jsonl.
+caf::expected<void> check_blas(const model::run_definition& run, const std::optional<std::string>& recorded) {
+  auto found = blas_of(run);
+  if (!recorded || *recorded == found)
+    return caf::unit;
+  if (recorded->empty())
+    return fail(ec::kernel_unavailable, "the run's kernel set openblas gives other bits with another library or core type, and its "
+                                        "checkpoint does not say which one it was made with; train anew");
+  auto core = recorded->substr(recorded->rfind(' ') + 1);
+  return fail(ec::kernel_unavailable, "the run's kernel set openblas gives other bits with another library or core type: recorded is \""
+                                        + *recorded + "\", found \"" + found + "\"; use that library, with the environment variable "
+                                        "OPENBLAS_CORETYPE=" + core + " on a processor that has its instructions, or train anew with "
+                                        "train.kernels = \"portable\", which gives the same bits everywhere");
+}
+
+} // namespace
+
+caf::expected<void> check_kernels(const model::run_definition& run, const std::optional<std::string>& recorded_blas) {
   std::string why_not;
   if (kernels::find_kernels(run.kernels, why_not))
-    return caf::unit;
+    return check_blas(run, recorded_blas);
   return fail(ec::kernel_unavailable, "the run's kernel set " + run.kernels + " cannot run on this machine: " + why_not
                                         + "; use a machine that has it (enn doctor lists its sets), or train anew with "
                                           "train.kernels = \"portable\", which runs everywhere");

@@ -3,6 +3,8 @@
 #include <enn/model/training/trainer.hpp>
 #include <enn/serialization/wire.hpp>
 
+#include <optional>
+
 namespace enn::actors {
 
 struct training_version {
@@ -12,6 +14,11 @@ struct training_version {
 using version_ptr = std::shared_ptr<const training_version>;
 using run_ptr = std::shared_ptr<const model::run_definition>;
 using data_ptr = std::shared_ptr<const model::dataset>;
+
+/// The BLAS on which the bits of the run depend: for the set openblas library, version and core type of this process, else "".
+std::string blas_of(const model::run_definition& run);
+/// The one that computed a checkpoint; "" where no bit depends on it.
+std::string blas_of(const serialization::checkpoint& from);
 
 version_ptr first_version(const model::run_definition& run);
 std::uint64_t hash_of_weights(const training_version& version);
@@ -30,7 +37,8 @@ caf::expected<restored> restore(const serialization::checkpoint& from);
 caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded);
 
 /// ec::kernel_unavailable naming the run's kernel set and why it cannot run here. The set is a part of the run and is never
-/// exchanged for another.
-caf::expected<void> check_kernels(const model::run_definition& run);
+/// exchanged for another. For the set openblas also if the library, its version or its core type is not the one that a
+/// checkpoint of the run records; nothing: there is no checkpoint.
+caf::expected<void> check_kernels(const model::run_definition& run, const std::optional<std::string>& recorded_blas = {});
 
 } // namespace enn::actors

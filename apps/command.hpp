@@ -32,7 +32,11 @@ action declare_config(CLI::App& app);
 
 /// One labelled line on standard output; further lines of the text are indented alike.
 void say(const std::string& label, const std::string& text);
+/// As a word of a shell command, quoted only where it must be; never taken for an option.
+std::string shell_word(const std::string& text);
 /// 1234567 as "1,234,567".
 std::string counted(std::uint64_t number);
+/// "1 window", "1,234 windows"; the noun is given as of many, with an s.
+std::string counted(std::uint64_t number, std::string noun);
 
 } // namespace enn::apps

@@ -28,8 +28,11 @@ caf::expected<void> print_config(const config_options& o) {
     if (!loaded)
       return loaded.error();
     settings = std::move(*loaded);
-  } else if (auto done = apply_options(o.given, settings); !done) {
-    return done;
+  } else {
+    if (auto done = apply_options(o.given, settings); !done)
+      return done;
+    if (auto good = model::check(settings); !good)
+      return good;
   }
   std::fputs(serialization::to_toml(settings, true).c_str(), stdout);
   return {};

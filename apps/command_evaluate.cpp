@@ -19,8 +19,9 @@ struct evaluate_options {
 caf::expected<void> evaluate_run(const evaluate_options& o) {
   auto found = load_version(o.run, o.checkpoint);
   if (!found)
-    return found.error();
-  const auto& [run, version] = found->restored;
+    return code_of(found.error()) == ec::io_failed ? fail(ec::bad_checkpoint, text_of(found.error())) : found.error();
+  const auto& run = found->restored.run;
+  const auto& version = found->restored.version;
   auto data = load_data(*run, o.data);
   if (!data)
     return data.error();

@@ -51,7 +51,7 @@ caf::expected<void> inspect_checkpoint(const fs::path& file, const checkpoint& c
   say_all("state", c.state);
   std::string tensors, layout;
   for (const auto& [name, values] : c.tensors)
-    tensors += (tensors.empty() ? "" : "\n") + name + ": " + counted(values.size()) + " floats";
+    tensors += (tensors.empty() ? "" : "\n") + name + ": " + counted(values.size(), "floats");
   say("tensors", tensors);
   for (const auto& entry : c.layout)
     layout += (layout.empty() ? "" : "\n") + entry.path + " " + model::to_string(entry.extent) + " at "

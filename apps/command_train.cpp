@@ -40,7 +40,7 @@ std::string missing_text(const std::vector<model::missing_count>& missing) {
   std::int64_t total = 0;
   for (const auto& m : missing)
     total += m.values;
-  auto text = counted(static_cast<std::uint64_t>(total)) + " missing values in " + std::to_string(missing.size()) + " columns (";
+  auto text = counted(static_cast<std::uint64_t>(total), "missing values") + " in " + counted(missing.size(), "columns") + " (";
   constexpr std::size_t shown = 3;
   for (std::size_t i = 0; i < std::min(shown, missing.size()); ++i)
     text += (i > 0 ? ", " : "") + missing[i].column + ": " + std::to_string(missing[i].values);
@@ -52,8 +52,8 @@ std::string data_text(const prepared& ready) {
   const auto& facts = data.facts();
   bool windows = facts.kind == "window";
   auto text = ready.run->settings.data.path + "\n" + counted(static_cast<std::uint64_t>(data.lines())) + " lines, "
-              + (windows ? counted(facts.features.size()) + " nodes"
-                         : counted(facts.features.size()) + " features, " + counted(facts.outputs.size()) + " targets")
+              + (windows ? counted(facts.features.size(), "nodes")
+                         : counted(facts.features.size(), "features") + ", " + counted(facts.outputs.size(), "targets"))
               + ", " + missing_text(data.missing()) + "\n";
   for (auto part : {model::part::train, model::part::validation, model::part::test})
     text += (part == model::part::train ? "" : ", ") + std::string{model::name(part)} + " " + counted(data.rows(part)) + " "
@@ -81,6 +81,10 @@ std::string loss_text(double loss) {
 
 // -- training -----------------------------------------------------------------------------------------------------------------
 
+std::string resume_command(const fs::path& folder) {
+  return "enn train --resume " + shell_word(folder.string());
+}
+
 caf::expected<actors::run_outcome> train_to_the_end(session& s, const prepared& ready, actors::duty what, std::uint32_t workers) {
   fs::path folder = ready.run->settings.run.folder;
   actors::run_request request;
@@ -89,13 +93,19 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, const prepared& 
   request.data = ready.data;
   request.folder = folder;
   request.workers = workers;
+  request.on_start = [](std::int64_t step, const fs::path& checkpoint) {
+    auto from = checkpoint.empty() ? "; there is no checkpoint yet" : ", checkpoints/" + checkpoint.filename().string();
+    say("resume", "from step " + counted(static_cast<std::uint64_t>(step)) + from);
+    std::fflush(stdout);
+  };
+  s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
+                        "ended at once; go on with: " + resume_command(folder));
   progress_line line{ready.run};
   auto outcome = actors::train(s.system(), std::move(request), [&](const auto& p) { line.show(p); }, s.stop());
   line.end();
   if (outcome && outcome->interrupted)
     return fail(ec::interrupted, "stopped" + (outcome->version ? " after step " + std::to_string(outcome->version->state.step) : "")
-                                   + " of " + std::to_string(ready.run->total_steps) + "; go on with: enn train --resume "
-                                   + folder.string());
+                                   + " of " + std::to_string(ready.run->total_steps) + "; go on with: " + resume_command(folder));
   return outcome;
 }
 
@@ -119,7 +129,7 @@ caf::expected<void> report(session& s, const prepared& ready, std::uint32_t work
   if (!result)
     return code_of(result.error()) != ec::interrupted
              ? result.error()
-             : fail(ec::interrupted, "training is done; for its table: enn train --resume " + folder.string());
+             : fail(ec::interrupted, "training is done; for its table: " + resume_command(folder));
   if (auto done = out->finish(); !done)
     return done;
   if (auto done = serialization::write_file(folder / "forecast.svg", serialization::line_chart(result->forecast)); !done)
@@ -134,6 +144,7 @@ caf::expected<void> report(session& s, const prepared& ready, std::uint32_t work
 }
 
 caf::expected<void> train(const train_options& o) {
+  ignore_closed_output();
   bool resumes = !o.resume.empty();
   if (auto good = resumes ? check_resumable(o) : caf::expected<void>{caf::unit}; !good)
     return good;
@@ -151,6 +162,9 @@ caf::expected<void> train(const train_options& o) {
   auto owned = resumes ? claim::old_run(folder) : claim::new_run(folder, *ready, o.overwrite);
   if (!owned)
     return owned.error();
+  for (const auto& place : {folder, folder / "predictions"}) // what a run that was killed left behind
+    if (auto swept = serialization::sweep_drafts(place); !swept)
+      return swept.error();
   auto workers = workers_of(*settings);
   say_what_was_found(*ready, workers);
   std::fflush(stdout);

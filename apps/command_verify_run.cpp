@@ -14,6 +14,18 @@ struct verify_options {
   std::int64_t workers = 0;
 };
 
+/// What was the same, and what there was nothing to compare with.
+std::string verified_text(const actors::run_outcome& outcome) {
+  auto text = counted(outcome.steps_run) + " steps, computed again, give the recorded losses, bit for bit\n";
+  for (auto step : outcome.compared)
+    text += (step == outcome.compared.front() ? "the weights of step " : ", ") + counted(static_cast<std::uint64_t>(step));
+  text += outcome.compared.empty() ? "weights were not compared: there is no checkpoint"
+                                   : " are those of its checkpoint, bit for bit";
+  if (outcome.torn_line)
+    text += "\nthe last line of losses.jsonl is torn and was not compared";
+  return text;
+}
+
 caf::expected<void> verify_run(const verify_options& o) {
   model::name_values given{{"run.workers", std::to_string(o.workers)}};
   if (!o.data.empty())
@@ -38,7 +50,7 @@ caf::expected<void> verify_run(const verify_options& o) {
     return outcome.error();
   if (outcome->interrupted)
     return fail(ec::interrupted, "stopped; the first " + std::to_string(outcome->steps_run) + " steps are as recorded");
-  say("verified", counted(outcome->steps_run) + " steps, computed again, give the recorded losses and weights, bit for bit");
+  say("verified", verified_text(*outcome));
   return {};
 }
 

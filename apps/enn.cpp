@@ -8,8 +8,11 @@
 
 #include <CLI/CLI.hpp> // slow to compile
 
+#include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <new>
+#include <unistd.h>
 
 namespace enn::apps {
 namespace {
@@ -34,11 +37,49 @@ caf::error usage_error(const CLI::App& app, const CLI::ParseError& problem) {
   std::vector<std::string> names;
   for (const auto& c : commands)
     names.emplace_back(c.name);
+  auto hint = rest.empty() ? "" : model::nearest_hint(rest.front(), names, "; the nearest is ");
   if (chosen.empty())
-    return fail(ec::bad_usage, "unknown command " + rest.front() + "; the nearest is " + model::nearest_name(rest.front(), names));
+    return fail(ec::bad_usage, "unknown command " + rest.front()
+                                 + (hint.empty() ? "; see enn --help" : hint));
   if (!rest.empty())
     return unknown_option(*chosen.front(), rest.front());
   return fail(ec::bad_usage, std::string{problem.what()} + "; see enn " + chosen.front()->get_name() + " --help");
+}
+
+// -- what commands read ---------------------------------------------------------------------------------------------------------
+
+/// What is wrong with a file or folder that is to be read, or nothing.
+std::string complaint_about(const std::string& path) {
+  std::error_code problem;
+  auto found = std::filesystem::status(path, problem);
+  if (!std::filesystem::exists(found))
+    return path + ": " + (problem && problem != std::errc::no_such_file_or_directory ? problem.message() : "there is no such file or folder");
+  if (::access(path.c_str(), R_OK) != 0)
+    return path + ": cannot be read: " + std::generic_category().message(errno);
+  return {};
+}
+
+/// Said here for all commands alike: no configuration or run is a mistake in the command line, no checkpoint one of its own.
+caf::expected<void> check_inputs(const CLI::App& chosen) {
+  auto check = [&](const char* name, ec code) -> caf::expected<void> {
+    const auto* option = chosen.get_option_no_throw(name);
+    if (option == nullptr || option->count() == 0)
+      return {};
+    auto path = option->as<std::string>();
+    if (path == "best" || path == "last")
+      return {};
+    if (std::filesystem::path{path}.extension() == ".h5")
+      code = ec::bad_checkpoint;
+    auto complaint = complaint_about(path);
+    return complaint.empty() ? caf::expected<void>{caf::unit} : fail(code, complaint);
+  };
+  for (const char* name : {"CONFIG", "RUN", "--resume"})
+    if (auto good = check(name, ec::bad_usage); !good)
+      return good;
+  for (const char* name : {"--checkpoint", "FILE"})
+    if (auto good = check(name, ec::bad_checkpoint); !good)
+      return good;
+  return {};
 }
 
 int report(const caf::error& error) {
@@ -56,7 +97,7 @@ int run(int argc, char** argv) {
     auto* sub = app.add_subcommand(c.name, c.meaning);
     sub->callback([&chosen, act = c.declare(*sub)] { chosen = act; });
   }
-  app.footer("enn COMMAND --help tells more. Exit status: 0, 2 usage, 3 data, 4 run, 5 checkpoint, 130 and 143 signals.");
+  app.footer("enn COMMAND --help tells more. Exit status: 0, 2 usage, 3 data, 4 run, 5 checkpoint, 129, 130 and 143 signals.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) { // --help, --version
@@ -65,6 +106,8 @@ int run(int argc, char** argv) {
     return report(usage_error(app, problem));
   }
   try {
+    if (auto good = check_inputs(*app.get_subcommands().front()); !good)
+      return report(good.error());
     if (auto done = chosen(); !done)
       return report(done.error());
   } catch (const std::bad_alloc&) {
@@ -80,6 +123,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   enn::apps::prepare_blas(argv);
+  enn::apps::ignore_file_size_signal();
   enn::apps::log_to_stderr();
   return enn::apps::run(argc, argv);
 }

@@ -226,7 +226,7 @@ caf::expected<evaluation> evaluate(session& s, const evaluation_request& r) {
   std::vector<std::uint64_t> rows(scorer.rows());
   for (std::uint64_t i = 0; i < rows.size(); ++i)
     rows[i] = data.row(model::part::test, i);
-  evaluation result{counted(whole) + " " + samples_name(data.facts()), 0, r.unit, {}, {}, {}};
+  evaluation result{counted(whole, samples_name(data.facts())), 0, r.unit, {}, {}, {}};
   forecast_chart forecast{data, whole};
   auto take = [&](const predicted_row& p) -> caf::expected<void> {
     scorer.add(p.values);
@@ -259,7 +259,7 @@ std::string table_text(const evaluation& e) {
                      + (e.unit == model::error_unit::raw ? "the data's unit" : "deviations of the training part")
                      + (e.horizons.size() > 1 ? ", over all steps up to the horizon" : "") + ".\n\n" + aligned(cells);
   if (e.not_computable > 0)
-    text += "\nNot computable: " + counted(e.not_computable) + " predictions; the model's errors are without meaning.\n";
+    text += "\nNot computable: " + counted(e.not_computable, "predictions") + "; the model's errors are without meaning.\n";
   return text;
 }
 

@@ -56,6 +56,13 @@ std::string help_text(const Field& field, const Value& value) {
          + (allowed.empty() ? "" : "; ") + allowed + ")";
 }
 
+constexpr std::string_view nearest_is = "; the nearest is --";
+
+/// What may have been meant, or where to look.
+std::string hint(const std::string& nearest) {
+  return nearest.empty() ? "; see --help" : nearest;
+}
+
 /// Text as a table cell.
 std::string cell(std::string_view text) {
   std::string result = " ";
@@ -104,7 +111,7 @@ caf::error unknown_option(std::string_view argument) {
   if (name.substr(0, 2) != "--")
     return fail(ec::bad_usage, "unexpected argument " + std::string{argument} + "; see --help");
   return fail(ec::bad_usage,
-              "unknown option " + std::string{name} + "; the nearest is --" + model::nearest_key(name.substr(2)));
+              "unknown option " + std::string{name} + hint(model::nearest_key_hint(name.substr(2), nearest_is)));
 }
 
 caf::error unknown_option(const CLI::App& app, std::string_view argument) {
@@ -122,7 +129,7 @@ caf::error unknown_option(const CLI::App& app, std::string_view argument) {
   auto key = model::nearest_key(name);
   if (configures && (name.find('.') != std::string_view::npos || key.substr(key.find('.') + 1) == name))
     return unknown_option(argument);
-  return fail(ec::bad_usage, "unknown option --" + std::string{name} + "; the nearest is --" + model::nearest_name(name, names));
+  return fail(ec::bad_usage, "unknown option --" + std::string{name} + hint(model::nearest_hint(name, names, nearest_is)));
 }
 
 void add_workers_option(CLI::App& app, std::int64_t& workers) {

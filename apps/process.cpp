@@ -17,12 +17,27 @@ std::atomic<int> last_signal = 0;
 /// To wake the watcher when it is no longer needed; nothing else uses it.
 constexpr int wake_up = SIGUSR1;
 
-sigset_t watched() {
+sigset_t watched(bool hangups) {
   sigset_t set;
   sigemptyset(&set);
   for (int signal : {SIGINT, SIGTERM, wake_up})
     sigaddset(&set, signal);
+  if (hangups)
+    sigaddset(&set, SIGHUP);
   return set;
+}
+
+bool ignored(int signal) {
+  struct sigaction now {};
+  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+/// On a terminal the progress line, which has no newline yet, makes room. Past stdio, whose lock a stuck writer may hold.
+void say_at_once(const std::string& text) {
+  auto line = std::string{::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : ""} + "enn: " + text + "\n";
+  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) {
+    // nobody listens
+  }
 }
 
 /// The OpenBLAS core type for what this processor can do; empty: leave the choice to OpenBLAS.
@@ -84,8 +99,16 @@ int exit_status(const caf::error& error) {
   return 4;
 }
 
-stop_signals::stop_signals() {
-  auto set = watched();
+void ignore_file_size_signal() {
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+void ignore_closed_output() {
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+stop_signals::stop_signals() : hangups_{!ignored(SIGHUP)} {
+  auto set = watched(hangups_);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   watcher_ = std::thread{[this] { watch(); }};
 }
@@ -93,15 +116,24 @@ stop_signals::stop_signals() {
 stop_signals::~stop_signals() {
   ::pthread_kill(watcher_.native_handle(), wake_up);
   watcher_.join();
-  auto set = watched();
+  auto set = watched(hangups_);
   ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
+void stop_signals::on_signal(std::string first, std::string second) {
+  std::lock_guard guard{texts_};
+  first_ = std::move(first);
+  second_ = std::move(second);
+}
+
 void stop_signals::watch() {
-  auto set = watched();
+  auto set = watched(hangups_);
   for (int signal = 0; ::sigwait(&set, &signal) == 0 && signal != wake_up;) {
     last_signal = signal;
-    if (asked_.exchange(true))
+    std::lock_guard guard{texts_};
+    auto again = asked_.exchange(true);
+    say_at_once(again ? second_ : first_);
+    if (again)
       ::_exit(128 + signal);
   }
 }

@@ -3,6 +3,8 @@
 #include <enn/model/error.hpp>
 
 #include <atomic>
+#include <mutex>
+#include <string>
 #include <thread>
 
 namespace enn::apps {
@@ -18,8 +20,15 @@ void log_to_stderr();
 /// 2 usage, 3 data, 4 run, 5 checkpoint; 128 and the signal's number if one interrupted the command.
 int exit_status(const caf::error& error);
 
-/// While it lives, SIGINT and SIGTERM ask to stop in good order; a second one ends the process at once. Make it before any
-/// other thread, as they inherit the blocked signals. One at a time.
+/// A file that may not grow is an error of the write, not the end of the process.
+void ignore_file_size_signal();
+
+/// For commands that go on when nobody reads their standard output any more; it is an error in the end.
+void ignore_closed_output();
+
+/// While it lives, SIGINT, SIGTERM and SIGHUP (unless ignored, as under nohup) ask to stop in good order, which is said at once
+/// on standard error; a second one ends the process at once. Make it before any other thread, as they inherit the blocked
+/// signals. One at a time.
 class stop_signals {
 public:
   stop_signals();
@@ -27,10 +36,15 @@ public:
   stop_signals(const stop_signals&) = delete;
   stop_signals& operator=(const stop_signals&) = delete;
   const std::atomic<bool>* asked() const { return &asked_; }
+  /// What to say at the first signal, and at the second.
+  void on_signal(std::string first, std::string second);
 
 private:
   void watch();
   std::atomic<bool> asked_ = false;
+  std::mutex texts_;
+  std::string first_ = "stopping; a second signal ends at once", second_ = "ended at once";
+  bool hangups_ = true; // SIGHUP is not ignored
   std::thread watcher_;
 };
 

@@ -172,7 +172,7 @@ std::uint32_t workers_of(const model::config& settings) {
 caf::expected<void> check_free(const fs::path& folder, bool overwrite) {
   if (overwrite || !holds_run(folder))
     return {};
-  return fail(ec::bad_usage, folder.string() + " holds a run already; go on with --resume " + folder.string()
+  return fail(ec::bad_usage, folder.string() + " holds a run already; go on with --resume " + shell_word(folder.string())
                                + ", choose another --run.folder, or move it aside with --overwrite");
 }
 

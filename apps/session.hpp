@@ -15,6 +15,7 @@ public:
   session() : system_{config_} {}
   caf::actor_system& system() { return system_; }
   const std::atomic<bool>* stop() const { return signals_.asked(); }
+  stop_signals& signals() { return signals_; }
 
 private:
   struct system_config : caf::actor_system_config {

@@ -303,19 +303,47 @@ caf::expected<void> checkpoint_folder::save(const checkpoint& value, bool best) 
   return {};
 }
 
+checkpoint_folder checkpoint_folder::view(fs::path folder) {
+  checkpoint_folder result;
+  result.folder_ = std::move(folder);
+  return result;
+}
+
+fs::path checkpoint_folder::file_of(std::int64_t step) const {
+  return folder_ / file_name(step);
+}
+
+caf::expected<std::vector<std::int64_t>> checkpoint_folder::steps() const {
+  auto found = steps_in(folder_);
+  auto newest = pointed(folder_ / "last");
+  if (!found || !newest)
+    return found;
+  std::erase_if(*found, [&](auto step) { return step >= *newest; });
+  found->insert(found->begin(), *newest);
+  return found;
+}
+
+caf::expected<checkpoint> checkpoint_folder::load(std::int64_t step) const {
+  auto result = read_checkpoint(file_of(step));
+  if (result && result->step != step)
+    return fail(ec::bad_checkpoint, file_of(step).string() + ": holds step " + std::to_string(result->step)
+                                      + ", not the one in its name; rename it, or remove it");
+  return result;
+}
+
 caf::expected<checkpoint> checkpoint_folder::load_last(std::vector<std::string>& skipped) const {
-  auto steps = steps_in(folder_);
-  if (!steps)
-    return steps.error();
-  if (steps->empty())
+  auto found = steps();
+  if (!found)
+    return found.error();
+  if (found->empty())
     return fail(ec::io_failed, folder_.string() + ": holds no checkpoint");
-  auto newest = pointed(folder_ / "last").value_or(steps->front());
-  if (std::find(steps->begin(), steps->end(), newest) == steps->end())
-    skipped.push_back((folder_ / file_name(newest)).string() + ": missing, though \"last\" names it");
-  for (auto step : *steps) {
-    if (step > newest)
+  for (auto step : *found) {
+    std::error_code ignored;
+    if (!fs::exists(file_of(step), ignored)) {
+      skipped.push_back(file_of(step).string() + ": missing, though \"last\" names it");
       continue;
-    auto result = read_checkpoint(folder_ / file_name(step));
+    }
+    auto result = load(step);
     if (result)
       return result;
     skipped.push_back(text_of(result.error()));

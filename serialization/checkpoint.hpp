@@ -19,7 +19,7 @@ struct checkpoint {
   name_values configuration;         // model/config/text.hpp
   name_values state;                 // run_state, the same form
   /// Version, kernel set, numbers of steps, data fingerprint: for people and for checks. What the machine was is in run.toml:
-  /// the same version of a run is the same checkpoint wherever it was computed.
+  /// the same version of a run is the same checkpoint wherever it was computed; for the set openblas, by the BLAS that it names.
   name_values facts;
   std::vector<std::byte> graph;      // Cap'n Proto message, serialization/graph_wire.hpp
   std::vector<std::byte> data_facts; // Cap'n Proto message
@@ -51,6 +51,8 @@ class checkpoint_folder {
 public:
   /// Makes the folder; sweeps temporary files that a crash left behind. `keep` is at least 1.
   static caf::expected<checkpoint_folder> open(std::filesystem::path folder, std::size_t keep);
+  /// Of a folder that is there, for those who only read: nothing is made or swept.
+  static checkpoint_folder view(std::filesystem::path folder);
 
   /// Writes step-N.h5, points `last` (and `best` if asked) to it, then removes those older than the newest `keep` up to N,
   /// never one that `last` or `best` names. Later steps, an abandoned future after a rewind, are left alone.
@@ -59,6 +61,12 @@ public:
   /// `skipped` lists those that did not, with reasons. Errors: ec::io_failed if there is none, ec::bad_checkpoint if none
   /// verifies.
   caf::expected<checkpoint> load_last(std::vector<std::string>& skipped) const;
+  /// The one of a step. A file of another step than its name says is ec::bad_checkpoint.
+  caf::expected<checkpoint> load(std::int64_t step) const;
+  /// The steps up to the one that `last` names, newest first; that one is among them even where its file is missing. None: no
+  /// checkpoint was ever completed here.
+  caf::expected<std::vector<std::int64_t>> steps() const;
+  std::filesystem::path file_of(std::int64_t step) const;
   const std::filesystem::path& path() const { return folder_; }
 
 private:

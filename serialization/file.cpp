@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <charconv>
+#include <csignal>
+#include <optional>
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian and written without conversion");
 
@@ -58,6 +61,37 @@ caf::expected<void> draft::commit() {
     return os_error(target_, "replace", errno);
   path_.clear();
   return sync_folder(folder_of(target_));
+}
+
+namespace {
+
+/// The process in the name NAME.PID-N.tmp of a draft.
+std::optional<pid_t> owner_of_draft(std::string_view name) {
+  if (!name.ends_with(".tmp"))
+    return std::nullopt;
+  name.remove_suffix(4);
+  name = name.substr(name.rfind('.') + 1);
+  pid_t owner = 0;
+  unsigned number = 0;
+  auto end = name.data() + name.size();
+  auto dash = std::from_chars(name.data(), end, owner);
+  if (dash.ec != std::errc{} || dash.ptr == end || *dash.ptr != '-' || owner <= 0)
+    return std::nullopt;
+  auto rest = std::from_chars(dash.ptr + 1, end, number);
+  return rest.ec == std::errc{} && rest.ptr == end ? std::optional{owner} : std::nullopt;
+}
+
+} // namespace
+
+caf::expected<void> sweep_drafts(const fs::path& folder) {
+  std::error_code code;
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
+    if (auto owner = owner_of_draft(it->path().filename().string()); owner && ::kill(*owner, 0) != 0 && errno == ESRCH)
+      if (::unlink(it->path().c_str()) != 0 && errno != ENOENT)
+        return os_error(it->path(), "remove", errno);
+  if (code && code != std::errc::no_such_file_or_directory)
+    return os_error(folder, "list", code.value());
+  return {};
 }
 
 caf::expected<void> write_file(const fs::path& path, std::string_view content) {
@@ -146,13 +180,17 @@ caf::expected<void> line_log::append(std::string_view line, bool durable) {
   struct stat before {};
   if (::fstat(descriptor_, &before) != 0)
     return os_error(path_, "append", errno);
-  ssize_t count;
-  do
-    count = ::write(descriptor_, text.data(), text.size());
-  while (count < 0 && errno == EINTR);
-  if (count != static_cast<ssize_t>(text.size())) {
-    auto code = count < 0 ? errno : ENOSPC;
-    if (count > 0 && ::ftruncate(descriptor_, before.st_size) != 0)
+  std::size_t done = 0;
+  int code = 0;
+  while (done < text.size() && code == 0) { // a second time only to learn why not all of it fitted
+    auto count = ::write(descriptor_, text.data() + done, text.size() - done);
+    if (count > 0)
+      done += static_cast<std::size_t>(count);
+    else if (count == 0 || errno != EINTR)
+      code = count == 0 ? ENOSPC : errno;
+  }
+  if (code != 0) {
+    if (done > 0 && ::ftruncate(descriptor_, before.st_size) != 0)
       return os_error(path_, "take back a torn line", errno);
     return os_error(path_, "append", code);
   }

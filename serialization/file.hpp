@@ -38,6 +38,9 @@ private:
   std::filesystem::path target_, path_; // path_ empty: committed or moved from
 };
 
+/// Removes the drafts in a folder whose process is gone. A folder that is not there has none.
+caf::expected<void> sweep_drafts(const std::filesystem::path& folder);
+
 /// Writes beside `path` under a temporary name, fsyncs, renames, fsyncs the folder. Creates missing folders.
 caf::expected<void> write_file(const std::filesystem::path& path, std::string_view content);
 caf::expected<std::string> read_file(const std::filesystem::path& path);

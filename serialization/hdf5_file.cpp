@@ -62,6 +62,8 @@ caf::expected<void> check_seal(const fs::path& path, ec damaged) {
     return fail(damaged, path.string() + ": not a file of this program: it does not begin with \"" + sealed + "1\"");
   if (found.substr(0, found.find('\n')) != sealed + "1")
     return fail(damaged, path.string() + ": its seal is damaged or of a newer version than 1, which this program knows");
+  if (found != *expected && hash_line(found) == hash_line(*expected))
+    return fail(damaged, path.string() + ": damaged: its content is right, but what fills up its seal of 512 bytes is not");
   if (found != *expected)
     return fail(damaged, path.string() + ": damaged: its seal says \"" + hash_line(found) + "\", its content is \""
                            + hash_line(*expected) + "\"");

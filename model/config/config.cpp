@@ -1,4 +1,6 @@
 #include <enn/model/config/text.hpp>
+#include <enn/model/data/category.hpp>
+#include <enn/model/data/date_time.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -45,7 +47,8 @@ std::optional<std::string> repeated(const std::vector<std::string>& list) {
 
 caf::expected<void> check_columns(const config& c) {
   const auto& data = c.data;
-  if (data.delimiter.size() != 1 || data.delimiter.find_first_of("\"\r\n") != std::string::npos)
+  const bool tab = data.delimiter == "\\t"; // as a shell passes it
+  if ((data.delimiter.size() != 1 && !tab) || data.delimiter.find_first_of("\"\r\n") != std::string::npos)
     return contradiction(c, {"data.delimiter"},
                          named(c, "data.delimiter") + " is not one character that can stand between fields; "
                                                       "choose \",\", \";\", \"\\t\" or the like");
@@ -60,6 +63,28 @@ caf::expected<void> check_columns(const config& c) {
     if (column == data.time_column)
       return contradiction(c, {"data.time-column", "data.columns"},
                            named(c, "data.time-column") + " is also in data.columns; remove it there");
+  }
+  return {};
+}
+
+/// What can be said of them without the columns of the file.
+caf::expected<void> check_categories(const config& c) {
+  const auto& data = c.data;
+  std::vector<std::string> names;
+  for (const auto& text : data.categorical) {
+    auto found = parse_category(text, 3), shorter = parse_category(text, 2);
+    if (found && shorter && contains(data.columns, shorter->name))
+      found = shorter; // a name that ends in a number
+    if (!found)
+      found = shorter;
+    if (!found)
+      return contradiction(c, {"data.categorical"}, "data.categorical: found " + literal(text) + ", expected " + std::string{category_form});
+    if (contains(names, found->name))
+      return contradiction(c, {"data.categorical"}, "data.categorical names " + found->name + " twice; remove one");
+    if (contains(data.targets, found->name))
+      return contradiction(c, {"data.categorical", "data.targets"},
+                           "data.categorical and data.targets both name " + found->name + "; only inputs can be categories");
+    names.push_back(found->name);
   }
   return {};
 }
@@ -98,6 +123,12 @@ caf::expected<void> check_times(const config& c) {
     return contradiction(c, {"data.time-column", "data.start"},
                          named(c, "data.time-column") + " and " + named(c, "data.start")
                            + " both tell the time of the first line; remove one");
+  if (!data.start.empty() && !parse_date_time(data.start))
+    return contradiction(c, {"data.start"},
+                         "data.start: found " + literal(data.start) + ", expected a date and time such as 2012-03-01T00:00:00");
+  if (!data.start.empty() && data.interval_seconds == 0)
+    return contradiction(c, {"data.start", "data.interval-seconds"},
+                         named(c, "data.start") + " needs data.interval-seconds: the times of the lines follow from both");
   if (auto word = repeated(calendar))
     return contradiction(c, {"model.calendar"}, "model.calendar names " + *word + " twice; remove one");
   if (calendar.empty() || !data.time_column.empty())
@@ -230,7 +261,7 @@ caf::expected<void> check_training(const config& c) {
 } // namespace
 
 caf::expected<void> check(const config& c) {
-  for (auto rule : {check_limits, check_columns, check_kind, check_times, check_split, check_widths, check_composition,
+  for (auto rule : {check_limits, check_columns, check_categories, check_kind, check_times, check_split, check_widths, check_composition,
                     check_training})
     if (auto done = rule(c); !done)
       return done;

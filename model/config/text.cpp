@@ -272,9 +272,15 @@ std::string nearest_key(std::string_view key) {
   return all[static_cast<std::size_t>(best - names.begin())];
 }
 
+std::string nearest_key_hint(std::string_view key, std::string_view before) {
+  auto nearest = nearest_key(key);
+  auto wanted = key.substr(key.find('.') + 1), name = std::string_view{nearest}.substr(nearest.find('.') + 1);
+  return wanted == name || is_near(wanted, name) ? std::string{before} + nearest : std::string{};
+}
+
 caf::error unknown_key(std::string_view key, std::string_view origin) {
   return fail(ec::bad_config,
-              prefix(origin) + "unknown key " + std::string{key} + "; the nearest is " + nearest_key(key));
+              prefix(origin) + "unknown key " + std::string{key} + nearest_key_hint(key, "; the nearest is "));
 }
 
 // -- configurations ----

@@ -75,6 +75,8 @@ bool visit_value(Config& c, std::string_view key, Visitor&& visit) {
 std::vector<std::string> keys();
 /// The key with the least edit distance; a right name in the wrong section, or in none, finds its own.
 std::string nearest_key(std::string_view key);
+/// before + the nearest key if it may have been meant, else nothing.
+std::string nearest_key_hint(std::string_view key, std::string_view before);
 caf::error unknown_key(std::string_view key, std::string_view origin = {});
 
 // -- configurations ----

@@ -1,9 +1,10 @@
 #include <enn/model/data/dataset.hpp>
+#include <enn/model/data/category.hpp>
+#include <enn/model/data/date_time.hpp>
 #include <enn/model/data/nearest_name.hpp>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -24,24 +25,14 @@ i64 place_of(const string& name, const std::vector<string>& names) {
   return place == names.end() ? absent : place - names.begin();
 }
 
-/// name:count:width[:first]. The name may itself hold colons, so numbers are cut off from the end. False: not of this form.
-bool parse_category(std::string_view text, const std::vector<string>& features, category& out) {
-  for (const std::size_t wanted : {3u, 2u}) {
-    auto rest = text;
-    i64 numbers[3] = {0, 0, 0};
-    bool good = true;
-    for (auto i = wanted; good && i-- > 0;) {
-      const auto colon = rest.rfind(':');
-      const auto digits = colon == rest.npos ? "" : rest.substr(colon + 1);
-      const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), numbers[i]);
-      good = colon != rest.npos && error == std::errc{} && end == digits.data() + digits.size();
-      if (good)
-        rest = rest.substr(0, colon);
+/// Of the two forms that the text may have, the one that names a feature.
+bool find_category(std::string_view text, const std::vector<string>& features, category& out) {
+  for (const std::size_t numbers : {3u, 2u})
+    if (const auto found = parse_category(text, numbers)) {
+      out = {place_of(found->name, features), found->count, found->width, found->first};
+      if (out.column != absent)
+        return true;
     }
-    out = {place_of(string{rest}, features), numbers[0], numbers[1], numbers[2]};
-    if (good && out.column != absent)
-      return out.count > 0 && out.width > 0;
-  }
   return false;
 }
 
@@ -97,9 +88,12 @@ private:
   template <class Columns>
   moments moments_of(const Columns& columns) const;
   caf::error bad_data(string text) const { return fail(ec::bad_data, table_.source + ": " + std::move(text)); }
-  string place(i64 line, const string& column) const {
-    return "column '" + column + "', line " + std::to_string(line + 1) + " of the data";
+  caf::error bad_line(i64 line, string text) const { return fail(ec::bad_data, table_.place(line) + ": " + std::move(text)); }
+  caf::error bad_value(i64 line, const string& column, const string& text) const {
+    return bad_line(line, "column '" + column + "': " + text);
   }
+  caf::error check_order() const;
+  caf::error check_gaps(i64 distance) const;
   caf::error fill_features();
   void fill_targets();
   data_facts& facts() const { return data_->facts_; }
@@ -126,7 +120,7 @@ caf::error dataset_builder::name_columns() {
   for (const auto& target : f.outputs) {
     targets_.push_back(place_of(target, table_.columns));
     if (targets_.back() == absent)
-      return bad_data("there is no column '" + target + "' (data.targets); did you mean '" + nearest_name(target, table_.columns) + "'?");
+      return bad_data("there is no column '" + target + "' (data.targets)" + nearest_hint(target, table_.columns, "; did you mean '", "'?"));
   }
   for (i64 column = 0; column < static_cast<i64>(table_.columns.size()); ++column) {
     if (!windows && std::ranges::find(targets_, column) != targets_.end())
@@ -147,12 +141,11 @@ caf::error dataset_builder::parse_categories() {
     return fail(ec::bad_config, "data.categorical is for kind row only");
   for (const auto& text : config_.categorical) {
     category c;
-    if (!parse_category(text, f.features, c)) {
-      const auto name = text.substr(0, text.find(':'));
-      return fail(ec::bad_config,
-                  "data.categorical: found \"" + text + "\", expected name:count:width or name:count:width:first with the name of a "
-                  "feature column and numbers above 0 (the name nearest to \"" + name + "\" is '" + nearest_name(name, f.features) + "')");
-    }
+    if (!find_category(text, f.features, c))
+      return fail(ec::bad_config, "data.categorical: found \"" + text + "\", expected " + string{category_form}
+                                    + nearest_hint(text.substr(0, text.find(':')), f.features, "; the nearest column is '", "'"));
+    if (std::ranges::any_of(f.categories, [&](const category& other) { return other.column == c.column; }))
+      return fail(ec::bad_config, "data.categorical names '" + f.features[static_cast<std::size_t>(c.column)] + "' twice; remove one");
     f.categories.push_back(c);
   }
   return {};
@@ -166,17 +159,47 @@ caf::error dataset_builder::cut(std::uint64_t seed) {
   return {};
 }
 
+caf::error dataset_builder::check_order() const {
+  for (std::size_t i = 1; i < table_.times.size(); ++i)
+    if (table_.times[i] <= table_.times[i - 1])
+      return bad_line(static_cast<i64>(i), "found " + date_time_text(table_.times[i]) + ", expected a time later than that of the line "
+                                           "before, " + date_time_text(table_.times[i - 1]) + "; windows need lines in the order of time");
+  return {};
+}
+
+/// A window takes its lines to be equally far apart. Series of which that is not so for most lines, as of months, are let be: there
+/// is nothing to fill in.
+caf::error dataset_builder::check_gaps(i64 distance) const {
+  constexpr double regular_share = 2.0 / 3;
+  const auto& times = table_.times;
+  std::size_t first = 0, regular = 0;
+  for (std::size_t i = 1; i < times.size(); ++i) {
+    if (times[i] - times[i - 1] == distance)
+      ++regular;
+    else if (first == 0)
+      first = i;
+  }
+  if (first == 0 || static_cast<double>(regular) < regular_share * static_cast<double>(times.size() - 1))
+    return {};
+  return bad_line(static_cast<i64>(first),
+                  "found " + date_time_text(times[first]) + ", expected " + date_time_text(times[first - 1] + distance) + ", as lines are "
+                    + std::to_string(distance) + " s apart and windows need every one; add the lines that are missing, with empty "
+                    "values and data.missing-features = \"forward\" or \"mean\", or do without times: leave data.time-column out and "
+                    "name the other columns in data.columns");
+}
+
 caf::error dataset_builder::measure_time() {
   data_->times_ = table_.times;
   if (facts().kind != "window" || table_.times.empty())
     return {};
-  for (std::size_t i = 1; i < table_.times.size(); ++i)
-    if (table_.times[i] <= table_.times[i - 1])
-      return bad_data("line " + std::to_string(i + 1) + " of the data is not later than the line before it; windows need lines in the order of time");
+  if (auto error = check_order())
+    return error;
   const i64 distance = usual_distance(table_.times);
   if (config_.interval_seconds > 0 && distance != config_.interval_seconds)
     return bad_data("lines are " + std::to_string(distance) + " s apart, but data.interval-seconds is " +
                     std::to_string(config_.interval_seconds) + "; leave it out where data.time-column is set");
+  if (auto error = check_gaps(distance))
+    return error;
   facts().interval_seconds = distance;
   facts().lines_per_day = distance > 0 && seconds_per_day % distance == 0 ? seconds_per_day / distance : 0;
   return {};
@@ -243,7 +266,7 @@ caf::error dataset_builder::check_values() const {
   const auto check_column = [&](i64 column, const string& name) -> caf::error {
     for (i64 line = 0; line < table_.lines; ++line)
       if (std::abs(at(line, column)) > most)
-        return bad_data(place(line, name) + ": the value is too large for single precision; use another unit");
+        return bad_value(line, name, "the value is too large for single precision; use another unit");
     return {};
   };
   for (std::size_t i = 0; i < features_.size(); ++i)
@@ -257,9 +280,9 @@ caf::error dataset_builder::check_values() const {
       const double value = at(line, features_[static_cast<std::size_t>(c.column)]);
       const auto least = static_cast<double>(c.first), last = static_cast<double>(c.first + c.count - 1);
       if (value < least || value > last || (!std::isnan(value) && value != std::floor(value)))
-        return bad_data(
-          place(line, facts().features[static_cast<std::size_t>(c.column)]) + ": found "
-          + (value == std::floor(value) ? std::to_string(static_cast<i64>(std::clamp(value, -1e18, 1e18))) : std::to_string(value))
+        return bad_value(
+          line, facts().features[static_cast<std::size_t>(c.column)],
+          "found " + (value == std::floor(value) ? std::to_string(static_cast<i64>(std::clamp(value, -1e18, 1e18))) : std::to_string(value))
           + ", expected a category from " + std::to_string(c.first) + " to " + std::to_string(c.first + c.count - 1));
     }
   return {};
@@ -272,8 +295,8 @@ caf::error dataset_builder::adopt(const data_facts& f, bool tail) {
   for (const auto& feature : f.features) {
     features_.push_back(place_of(feature, table_.columns));
     if (features_.back() == absent)
-      return fail(ec::data_mismatch, table_.source + ": there is no column '" + feature + "', which the model needs; the nearest is '" +
-                                       nearest_name(feature, table_.columns) + "'");
+      return fail(ec::data_mismatch, table_.source + ": there is no column '" + feature + "', which the model needs" +
+                                       nearest_hint(feature, table_.columns, "; the nearest is '", "'"));
   }
   for (const auto& output : f.outputs)
     targets_.push_back(place_of(output, table_.columns));
@@ -298,7 +321,9 @@ caf::error dataset_builder::check_time() const {
   if (table_.times.size() > 1 && distance != expected)
     return fail(ec::data_mismatch, table_.source + ": lines are " + std::to_string(distance) + " s apart, but the model was made for " +
                                      std::to_string(expected) + " s");
-  return {};
+  if (auto error = check_order())
+    return error;
+  return check_gaps(expected);
 }
 
 void dataset_builder::count_missing() {
@@ -332,9 +357,9 @@ caf::error dataset_builder::fill_features() {
       double value = at(line, features_[i]);
       if (std::isnan(value)) {
         if (policy == "error")
-          return bad_data(place(line, facts().features[i]) + ": the value is missing; set data.missing-features to \"forward\" or \"mean\"");
+          return bad_value(line, facts().features[i], "the value is missing; set data.missing-features to \"forward\" or \"mean\"");
         if (is_category(i))
-          return bad_data(place(line, facts().features[i]) + ": the category is missing; give missing ones a number of their own");
+          return bad_value(line, facts().features[i], "the category is missing; give missing ones a number of their own");
         value = policy == "forward" ? last[i] : facts().mean[i];
       }
       last[i] = value;

@@ -38,4 +38,17 @@ std::string nearest_name(std::string_view wanted, std::span<const std::string> n
   return best == nullptr ? std::string{} : *best;
 }
 
+bool is_near(std::string_view wanted, std::string_view name) {
+  const auto distance = edit_distance(wanted, name);
+  constexpr std::size_t telling = 4; // characters that both begin with, as in head-count and heads
+  const bool alike = wanted.size() >= telling && wanted.substr(0, telling) == name.substr(0, telling);
+  return distance > 0 && (alike || 2 * distance <= wanted.size());
+}
+
+std::string nearest_hint(std::string_view wanted, std::span<const std::string> names, std::string_view before,
+                         std::string_view after) {
+  const auto name = nearest_name(wanted, names);
+  return is_near(wanted, name) ? std::string{before}.append(name).append(after) : std::string{};
+}
+
 } // namespace enn::model

@@ -68,7 +68,7 @@ private:
 };
 
 caf::error io_error(const std::filesystem::path& path, const char* what) {
-  return fail(ec::io_failed, path.string() + ": " + what + ": " + std::strerror(errno));
+  return fail(ec::bad_data, path.string() + ": " + what + ": " + std::strerror(errno));
 }
 
 } // namespace

@@ -33,6 +33,43 @@ string shown(string_view text) {
   return result;
 }
 
+/// Bytes of the UTF-8 character at the front: 0 if there is none, or one that XML and terminals cannot show.
+std::size_t character_size(string_view text) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const auto lead = byte(0);
+  if (lead < 0x80)
+    return lead < 0x20 || lead == 0x7F ? 0 : 1;
+  const std::size_t size = lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
+  unsigned code = size == 0 ? 0 : lead & (0xFFu >> (size + 1));
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xC0) != 0x80)
+      return 0;
+    code = code << 6 | (byte(i) & 0x3F);
+  }
+  constexpr unsigned least[] = {0, 0, 0x80, 0x800, 0x10000}; // shorter forms exist below; 0x80 to 0x9F are control characters
+  const bool good = size > 0 && code >= std::max(least[size], 0xA0u) && code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF) &&
+                    code != 0xFFFE && code != 0xFFFF;
+  return good ? size : 0;
+}
+
+/// What is wrong with the name of a column, or nothing.
+string complaint_about_name(string_view name, std::size_t field) {
+  string readable;
+  bool control = false, broken = false;
+  while (!name.empty()) {
+    const auto size = character_size(name);
+    const bool ascii = static_cast<unsigned char>(name[0]) < 0x80;
+    control = control || (size == 0 && ascii);
+    broken = broken || (size == 0 && !ascii);
+    readable.append(size == 0 ? string_view{"?"} : name.substr(0, size));
+    name.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  const auto place = "the name of column " + std::to_string(field + 1) + ", " + shown(readable);
+  if (broken)
+    return place + ", is not UTF-8; convert the file to UTF-8, for instance with iconv -f latin1 -t utf-8";
+  return control ? place + ", holds a control character, shown as ?; remove it from the header" : "";
+}
+
 string count(std::size_t n, const char* noun) {
   return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
 }
@@ -63,7 +100,7 @@ public:
   table_builder(const model::data_config& config, target_columns targets) : config_(config), targets_(targets) {}
 
   /// Returns what is wrong with the record, or nothing.
-  string add(const std::vector<string_view>& fields) {
+  string add(const std::vector<string_view>& fields, std::int64_t file_line) {
     if (fields.empty()) {
       blank_seen_ = true;
       return {};
@@ -75,7 +112,7 @@ public:
       if (auto error = take_header(fields); !error.empty() || config_.header)
         return error;
     }
-    return take_line(fields);
+    return take_line(fields, file_line);
   }
 
   bool header_seen() const { return !names_.empty(); }
@@ -86,6 +123,8 @@ private:
     std::unordered_map<string, std::size_t> places;
     for (std::size_t i = 0; i < fields.size(); ++i) {
       const auto name = config_.header ? trimmed(fields[i]) : string_view{};
+      if (auto error = complaint_about_name(name, i); !error.empty())
+        return error;
       names_.push_back(name.empty() ? string{"c"}.append(std::to_string(i)) : string{name});
       if (const auto [other, is_new] = places.emplace(names_.back(), i); !is_new)
         return "column '" + names_.back() + "' is there twice (fields " + std::to_string(other->second + 1) + " and " +
@@ -120,7 +159,7 @@ private:
   string find(const string& name, const char* key, std::size_t& field) const {
     const auto place = std::ranges::find(names_, name);
     if (place == names_.end())
-      return string{"there is no column '"} + name + "' (" + key + "); did you mean '" + model::nearest_name(name, names_) + "'?";
+      return string{"there is no column '"} + name + "' (" + key + ")" + model::nearest_hint(name, names_, "; did you mean '", "'?");
     field = static_cast<std::size_t>(place - names_.begin());
     return {};
   }
@@ -138,7 +177,7 @@ private:
     return {};
   }
 
-  string take_line(const std::vector<string_view>& fields) {
+  string take_line(const std::vector<string_view>& fields, std::int64_t file_line) {
     if (fields.size() != names_.size())
       return "found " + count(fields.size(), "field") + ", expected " + std::to_string(names_.size()) + " as in the first line";
     if (time_field_ != none) {
@@ -151,6 +190,7 @@ private:
     for (std::size_t i = 0; i < fields_.size(); ++i)
       if (auto error = take_number(trimmed(fields[fields_[i]])); !error.empty())
         return "column '" + result.columns[i] + "': " + error;
+    result.places.push_back(file_line);
     ++result.lines;
     return {};
   }
@@ -191,7 +231,7 @@ caf::expected<model::table> read_csv(const std::filesystem::path& path, const mo
   if (const auto complaint = complaint_about(config); !complaint.empty())
     return fail(ec::bad_config, complaint);
   table_builder builder{config, targets};
-  record_parser parser{delimiter, [&](const auto& fields, std::int64_t) { return builder.add(fields); }};
+  record_parser parser{delimiter, [&](const auto& fields, std::int64_t line) { return builder.add(fields, line); }};
   const auto fingerprint = read_bytes(path, [&](string_view piece) { return parser.feed(piece); });
   if (!fingerprint)
     return fingerprint.error();

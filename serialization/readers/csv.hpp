@@ -15,12 +15,14 @@ enum class target_columns : std::uint8_t { required, optional };
 ///
 /// Columns of the result: data.columns in their order, or else all but data.time-column and data.targets; then, for kind row,
 /// data.targets. Columns that are not selected may hold any text. Columns without a name, and all of a file without a header,
-/// are called c0, c1, ... by their place. Spaces around a field do not count. Empty lines may stand at the end only.
+/// are called c0, c1, ... by their place; names are UTF-8 without control characters. Spaces around a field do not count.
+/// Empty lines may stand at the end only.
 ///
 /// Times come from data.time-column, or from data.start and data.interval-seconds: 2012-03-01, 2012-03-01 00:05,
 /// 2012-03-01T00:05:00, each with or without a final Z; no time zones are applied.
 ///
-/// Errors name the file and the line where a record starts: io_failed, bad_data, and bad_config for contradicting settings.
+/// Errors name the file and the line where a record starts: bad_data, also for a file that cannot be read, and bad_config for
+/// contradicting settings.
 caf::expected<model::table> read_csv(const std::filesystem::path& path, const model::data_config& config,
                                      target_columns targets = target_columns::required);
 

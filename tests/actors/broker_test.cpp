@@ -178,6 +178,9 @@ TEST_F(actors_broker, skips_steps_with_nonfinite_sums_and_stops_when_there_are_t
   }
   EXPECT_TRUE(ended);
   EXPECT_EQ(code_of(reason), ec::nonfinite);
+  for (auto word : {"every lease was finite", "norm overflowed", "train.learning-rate", "train.clip-norm"})
+    EXPECT_NE(text_of(reason).find(word), std::string::npos) << text_of(reason);
+  EXPECT_EQ(text_of(reason).find("first at"), std::string::npos) << "no node has a name to give";
 }
 
 TEST_F(actors_broker, refuses_another_cluster_and_other_kernels_by_name) {

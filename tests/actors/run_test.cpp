@@ -1,6 +1,8 @@
 // Training through actors, on real threads: the same bits whatever happens.
 #include "fixture.hpp"
 
+#include <enn/kernels/machine.hpp>
+
 namespace enn::actors::test {
 namespace {
 
@@ -186,6 +188,160 @@ TEST_F(actors_run, does_not_resume_from_a_checkpoint_that_is_ahead_of_its_losses
     EXPECT_EQ(code_of(outcome.error()), ec::bad_checkpoint);
     EXPECT_EQ(losses_of(r.folder), lines) << "nothing follows a gap";
   }
+}
+
+TEST_F(actors_run, resumes_from_step_0_when_it_was_killed_during_the_first_checkpoint) {
+  reference_run r;
+  for (bool half_written : {false, true}) {
+    auto folder = fresh_folder(half_written ? "half" : "empty");
+    fs::create_directories(folder / "checkpoints");
+    ASSERT_TRUE(serialization::write_file(folder / "losses.jsonl", r.losses.substr(0, r.losses.find('\n') + 1)));
+    if (half_written) {
+      ASSERT_TRUE(serialization::write_file(folder / "checkpoints" / "step-00000005.h5.123-1.tmp", "half"));
+    }
+    auto request = request_for(r.t, folder, 2, duty::resume);
+    int told = 0;
+    request.on_start = [&](std::int64_t step, const fs::path& checkpoint) {
+      ++told;
+      EXPECT_EQ(step, 0);
+      EXPECT_EQ(checkpoint, "");
+    };
+    EXPECT_TRUE(same_bits(must(run_threads(std::move(request))), r.outcome)) << half_written;
+    EXPECT_EQ(losses_of(folder), r.losses) << half_written;
+    EXPECT_EQ(told, 1);
+  }
+}
+
+TEST_F(actors_run, tells_from_which_checkpoint_it_goes_on) {
+  reference_run r;
+  auto request = request_for(r.t, r.folder, 2, duty::resume);
+  std::string told;
+  request.on_start = [&](std::int64_t step, const fs::path& file) { told = std::to_string(step) + " " + file.filename().string(); };
+  must(run_threads(std::move(request)));
+  auto last = *serialization::read_file(r.folder / "checkpoints" / "last");
+  EXPECT_EQ(told, std::to_string(r.t.run->total_steps) + " " + last.substr(0, last.find('\n')));
+}
+
+/// A set whose bits depend on a library: the same library everywhere, or none of its runs.
+TEST_F(actors_run, of_the_set_openblas_is_refused_where_the_library_is_another_one) {
+  auto c = tiny_config();
+  c.train.kernels = "openblas";
+  std::string why_not;
+  if (!kernels::find_kernels("openblas", why_not))
+    GTEST_SKIP() << why_not;
+  auto t = make_tiny(c);
+  auto folder = fresh_folder("run");
+  must(run_threads(request_for(t, folder, 2)));
+  auto journal = *serialization::read_file(folder / "journal.jsonl");
+  EXPECT_NE(journal.find("\"blas\":\"" + kernels::describe_machine().blas), std::string::npos) << journal;
+  for (auto what : {duty::resume, duty::verify})
+    must(run_threads(request_for(t, folder, 2, what)));
+  auto last = *serialization::read_file(folder / "checkpoints" / "last");
+  auto file = folder / "checkpoints" / last.substr(0, last.find('\n'));
+  auto checkpoint = *serialization::read_checkpoint(file);
+  auto blas = std::find_if(checkpoint.facts.begin(), checkpoint.facts.end(), [](const auto& f) { return f.first == "blas"; });
+  ASSERT_NE(blas, checkpoint.facts.end());
+  EXPECT_EQ(blas->second, kernels::describe_machine().blas);
+  auto expect_refused = [&](const std::vector<std::string>& words) {
+    ASSERT_TRUE(serialization::write_checkpoint(file, checkpoint));
+    for (auto what : {duty::resume, duty::verify}) {
+      auto e = run_threads(request_for(t, folder, 2, what)).error();
+      EXPECT_EQ(code_of(e), ec::kernel_unavailable) << text_of(e);
+      for (const auto& word : words)
+        EXPECT_NE(text_of(e).find(word), std::string::npos) << text_of(e);
+    }
+  };
+  blas->second = "OpenBLAS 9.9 core Abacus";
+  expect_refused({"recorded is \"OpenBLAS 9.9 core Abacus\"", "found \"" + kernels::describe_machine().blas,
+                  "OPENBLAS_CORETYPE=Abacus"});
+  checkpoint.facts.erase(blas);
+  expect_refused({"does not say which one"});
+}
+
+TEST_F(actors_run, of_other_sets_does_not_depend_on_the_library) {
+  reference_run r;
+  for (const auto& [name, value] : to_checkpoint(*r.t.run, *r.outcome.version).facts)
+    EXPECT_NE(name, "blas") << value;
+}
+
+// -- verification: exactly what was compared, and no success over what is missing ---------------------------------------------
+
+TEST_F(actors_run, verifies_the_weights_of_every_checkpoint_that_is_there) {
+  reference_run r;
+  auto outcome = must(run_threads(request_for(r.t, r.folder, 2, duty::verify)));
+  std::vector<std::int64_t> steps;
+  for (const auto& entry : fs::directory_iterator(r.folder / "checkpoints"))
+    if (entry.path().extension() == ".h5")
+      steps.push_back(std::stoll(entry.path().stem().string().substr(5)));
+  std::sort(steps.begin(), steps.end());
+  EXPECT_GT(steps.size(), 1u);
+  EXPECT_EQ(outcome.compared, steps);
+  EXPECT_FALSE(outcome.torn_line);
+  fs::remove_all(r.folder / "checkpoints");
+  ASSERT_TRUE(serialization::write_file(r.folder / "losses.jsonl", r.losses + "{\"step\":"));
+  auto bare = must(run_threads(request_for(r.t, r.folder, 2, duty::verify)));
+  EXPECT_TRUE(bare.compared.empty());
+  EXPECT_TRUE(bare.torn_line);
+  EXPECT_FALSE(fs::exists(r.folder / "checkpoints")) << "nothing is written";
+}
+
+struct actors_verification : actors_run {
+  reference_run r;
+  fs::path checkpoints = r.folder / "checkpoints";
+  std::string last = *serialization::read_file(checkpoints / "last");
+  fs::path file = checkpoints / last.substr(0, last.find('\n'));
+
+  void expect_refused(ec code, std::initializer_list<std::string> words) {
+    auto outcome = run_threads(request_for(r.t, r.folder, 2, duty::verify));
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(code_of(outcome.error()), code) << text_of(outcome.error());
+    for (const auto& word : words)
+      EXPECT_NE(text_of(outcome.error()).find(word), std::string::npos) << text_of(outcome.error());
+  }
+};
+
+TEST_F(actors_verification, fails_if_lines_are_missing_below_a_checkpoint) {
+  auto whole = r.losses.rfind('\n', r.losses.size() - 2) + 1;
+  auto steps = std::to_string(r.t.run->total_steps);
+  auto before = std::to_string(r.t.run->total_steps - 1);
+  ASSERT_TRUE(serialization::write_file(r.folder / "losses.jsonl", r.losses.substr(0, whole)));
+  expect_refused(ec::bad_checkpoint, {"checkpoint is of step " + steps, "losses.jsonl ends with step " + before + ";"});
+  ASSERT_TRUE(serialization::write_file(r.folder / "losses.jsonl", r.losses.substr(0, r.losses.size() - 1)));
+  expect_refused(ec::bad_checkpoint, {"losses.jsonl ends with step " + before + " and a torn line"});
+  fs::remove(r.folder / "losses.jsonl");
+  expect_refused(ec::bad_checkpoint, {"losses.jsonl ends with step 0"});
+}
+
+TEST_F(actors_verification, fails_if_lines_follow_the_last_step) {
+  ASSERT_TRUE(serialization::write_file(r.folder / "losses.jsonl", r.losses + "{}\n"));
+  expect_refused(ec::not_reproducible, {"the run is over at step " + std::to_string(r.t.run->total_steps)});
+}
+
+TEST_F(actors_verification, fails_if_a_checkpoint_is_damaged_missing_or_misnamed) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(checkpoints))
+    if (entry.path().extension() == ".h5")
+      files.push_back(entry.path());
+  for (const auto& each : files) {
+    auto content = *serialization::read_file(each);
+    auto damaged = content;
+    damaged[content.size() / 2] = static_cast<char>(damaged[content.size() / 2] ^ 4);
+    ASSERT_TRUE(serialization::write_file(each, damaged));
+    expect_refused(ec::bad_checkpoint, {each.filename().string(), "damaged"});
+    ASSERT_TRUE(serialization::write_file(each, content));
+  }
+  auto other = files.front() == file ? files.back() : files.front();
+  fs::copy_file(other, file, fs::copy_options::overwrite_existing);
+  expect_refused(ec::bad_checkpoint, {file.filename().string(), "not the one in its name"});
+  fs::remove(file);
+  expect_refused(ec::bad_checkpoint, {file.filename().string(), "missing"});
+}
+
+TEST_F(actors_verification, fails_if_a_checkpoint_has_other_weights) {
+  auto checkpoint = *serialization::read_checkpoint(file);
+  checkpoint.tensors.front().second.front() += 1;
+  ASSERT_TRUE(serialization::write_checkpoint(file, checkpoint));
+  expect_refused(ec::not_reproducible, {"the weights of step " + std::to_string(r.t.run->total_steps)});
 }
 
 TEST_F(actors_run, predicts_every_row_once_with_the_same_bits) {

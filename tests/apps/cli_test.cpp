@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,6 +103,15 @@ private:
 
 result enn(const arguments& given) {
   return process{given}.wait();
+}
+
+/// A signal stopped it: said at once, and then where it stopped.
+void expect_stopped(const result& r, int status, const arguments& words) {
+  EXPECT_EQ(r.status, status) << r.out << r.err;
+  EXPECT_TRUE(r.err.starts_with("enn: stopping after the current step")) << r.err;
+  EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 2) << r.err;
+  for (const auto& word : words)
+    EXPECT_NE(r.err.find(word), std::string::npos) << "expected: " << word << "\nfound: " << r.err;
 }
 
 /// The program refused: this status, and one line on standard error, which has all these words.
@@ -222,6 +232,8 @@ TEST(cli, refuses_what_it_does_not_know_and_names_the_nearest) {
   expect_refused(enn({}), 2, {"a command is needed"});
   expect_refused(enn({"trian"}), 2, {"unknown command trian; the nearest is train"});
   expect_refused(enn({"train", "--model.hedz", "4", "x.toml"}), 2, {"unknown option --model.hedz; the nearest is --model.heads"});
+  expect_refused(enn({"train", "--bogus", "4"}), 2, {"unknown option --bogus; see --help"});
+  expect_refused(enn({"jump"}), 2, {"unknown command jump; see enn --help"});
   expect_refused(enn({"train", "--hedz", "4"}), 2, {"unknown option --hedz"});
   expect_refused(enn({"train", "--d-model", "4"}), 2, {"the nearest is --model.d-model"});
   expect_refused(enn({"train", "--resum", "x"}), 2, {"unknown option --resum; the nearest is --resume"});
@@ -240,11 +252,37 @@ TEST(cli, a_bad_value_is_named_with_its_option) {
   expect_refused(enn({"train", config_file().string(), "--model.heads", "0"}), 2, {"--model.heads", "outside 1 to 1024"});
 }
 
+TEST(cli, config_checks_what_needs_no_data) {
+  auto file = scratch() / "wrong.toml";
+  write(file, "[data]\nstart = \"yesterday\"\n");
+  expect_refused(enn({"config", file.string()}), 2, {"wrong.toml:2: data.start", "yesterday"});
+  expect_refused(enn({"config", "--data.start", "yesterday"}), 2, {"--data.start: data.start", "yesterday"});
+  EXPECT_EQ(enn({"config", "--data.delimiter", "\\t"}).status, 0);
+}
+
 TEST(cli, prints_the_configuration_and_its_documentation) {
   EXPECT_EQ(enn({"config", "--markdown"}).out, read(ENN_SOURCE_DIR "/docs/configuration.md"));
   auto r = enn({"config", config_file().string(), "--seed", "7"});
   EXPECT_EQ(r.status, 0) << r.err;
   EXPECT_NE(r.out.find("seed = 7  # --train.seed"), std::string::npos) << r.out;
+}
+
+TEST(cli, what_cannot_be_read_has_the_exit_status_of_its_kind) {
+  auto none = (scratch() / "none").string();
+  for (const arguments& words : {arguments{"train", none + ".toml"}, {"describe", none + ".toml"}, {"config", none + ".toml"},
+                                 {"train", "--resume", none}, {"evaluate", none}, {"verify-run", none}, {"describe", none},
+                                 {"predict", none, "--input", none, "--output", none}})
+    expect_refused(enn(words), 2, {none, "there is no such file or folder"});
+  expect_refused(enn({"train", config_file(scratch() / "none.csv").string()}), 3, {"none.csv", "cannot open"});
+  expect_refused(enn({"predict", finished_run().string(), "--input", none + ".csv", "--output", none, "--start", "2020-01-01"}), 3,
+                 {"none.csv", "cannot open"});
+  expect_refused(enn({"evaluate", finished_run().string(), "--data", none + ".csv"}), 3, {"none.csv", "cannot open"});
+  expect_refused(enn({"inspect", none + ".h5"}), 5, {"none.h5"});
+  expect_refused(enn({"evaluate", none + ".h5"}), 5, {"none.h5"});
+  expect_refused(enn({"evaluate", finished_run().string(), "--checkpoint", none + ".h5"}), 5, {"none.h5"});
+  auto folder = copy_of_finished_run("lost");
+  fs::remove(checkpoint_named(folder, "best"));
+  expect_refused(enn({"evaluate", folder.string()}), 5, {"lost", ".h5"});
 }
 
 TEST(cli, a_full_output_is_an_error) {
@@ -340,14 +378,93 @@ TEST(cli, evaluate_gives_the_table_of_training_again) {
   EXPECT_NE(last.out.find("step 30."), std::string::npos) << last.out;
 }
 
+arguments predict_into(const fs::path& output, const arguments& more = {"--start", "2020-02-01"}) {
+  static const auto input = data_file("new.csv").string();
+  arguments result{"predict", finished_run().string(), "--input", input, "--output", output.string()};
+  result.insert(result.end(), more.begin(), more.end());
+  return result;
+}
+
 TEST(cli, predict_writes_what_inspect_reads) {
   auto output = scratch() / "new" / "out.h5";
-  auto r = enn({"predict", finished_run().string(), "--input", data_file("new.csv").string(), "--output", output.string()});
+  auto r = enn(predict_into(output));
   ASSERT_EQ(r.status, 0) << r.err;
   EXPECT_NE(r.out.find("292 windows"), std::string::npos) << r.out; // 300 - 6 - 4 + 1, and the one after the last line
   auto seen = enn({"inspect", output.string()});
   EXPECT_EQ(seen.status, 0) << seen.err;
   EXPECT_NE(seen.out.find("292 of (4, 4)"), std::string::npos) << seen.out;
+}
+
+TEST(cli, predict_overwrites_nothing_but_predictions_unless_told) {
+  auto folder = scratch() / "outputs";
+  auto input = folder / "input.csv", other = folder / "other.h5", link = folder / "link.h5", linked = folder / "linked.h5";
+  write(input, read(data_file("new.csv")));
+  write(other, "of somebody else");
+  fs::create_hard_link(input, linked);
+  fs::create_symlink("/dev/null", link);
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  auto into = [&](const fs::path& output) {
+    return arguments{"predict", finished_run().string(), "--input", input.string(), "--output", output.string(),
+                     "--start", "2020-02-01"};
+  };
+  auto overwriting = [&](const fs::path& output) {
+    auto result = into(output);
+    result.emplace_back("--overwrite");
+    return result;
+  };
+  for (const auto& source : {input, linked, checkpoint_named(finished_run(), "best")})
+    expect_refused(enn(overwriting(source)), 2, {"--output", source.string(), "is what is read"});
+  expect_refused(enn(overwriting(folder)), 2, {"is a folder"});
+  expect_refused(enn(overwriting(folder / "")), 2, {"is a folder"});
+  expect_refused(enn(overwriting(link)), 2, {"is no regular file"});
+  expect_refused(enn(overwriting(folder / "fifo")), 2, {"is no regular file"});
+  expect_refused(enn(into(other)), 2, {other.string(), "holds no predictions", "--overwrite"});
+  EXPECT_EQ(read(other), "of somebody else");
+  EXPECT_EQ(read(input), read(scratch() / "new.csv"));
+  auto r = enn(overwriting(other));
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_EQ(enn(into(other)).status, 0) << "predictions may be replaced";
+  EXPECT_EQ(enn({"inspect", other.string()}).status, 0);
+}
+
+TEST(cli, predictions_have_a_manifest_of_their_own) {
+  auto folder = scratch() / "manifests";
+  write(folder / "manifest.json", "of somebody else");
+  for (const char* name : {"a.h5", "b.h5"})
+    ASSERT_EQ(enn(predict_into(folder / name)).status, 0);
+  EXPECT_EQ(read(folder / "manifest.json"), "of somebody else");
+  for (const char* name : {"a.h5", "b.h5"})
+    EXPECT_NE(read(folder / (std::string{name} + ".manifest.json")).find("\"file\": \"" + std::string{name} + "\""), std::string::npos);
+  EXPECT_EQ(std::distance(fs::directory_iterator{folder}, fs::directory_iterator{}), 5) << "something temporary is left";
+  expect_refused(enn(predict_into(folder / "manifest.json", {"--start", "2020-02-01", "--overwrite"})), 2, {"manifest.json", "NAME.h5"});
+  write(folder / "c.h5.manifest.json", "of somebody else");
+  expect_refused(enn(predict_into(folder / "c.h5")), 2, {"c.h5.manifest.json", "--overwrite"});
+  EXPECT_FALSE(fs::exists(folder / "c.h5"));
+}
+
+TEST(cli, predict_needs_to_know_the_times_of_the_new_lines) {
+  auto output = scratch() / "times.h5";
+  expect_refused(enn(predict_into(output, {})), 2, {"new.csv", "--start DATE", "--time-column NAME"});
+  expect_refused(enn(predict_into(output, {"--start", "yesterday"})), 2, {"--start", "\"yesterday\"", "2012-03-01T00:00:00"});
+  expect_refused(enn(predict_into(output, {"--start", "2020-02-01", "--time-column", "t"})), 2, {"--start and --time-column"});
+  auto help = enn({"predict", "--help"}).out;
+  for (const char* option : {"--start", "--time-column", "--overwrite"})
+    EXPECT_NE(help.find(option), std::string::npos) << help;
+  ASSERT_EQ(enn(predict_into(output)).status, 0);
+  std::string text = "when,a,b,c,d\n";
+  for (int line = 0; line < 24; ++line)
+    text += "2020-02-01 " + std::string(line < 10 ? "0" : "") + std::to_string(line) + ":00," + line_of_data(line) + "\n";
+  write(scratch() / "timed.csv", text);
+  auto timed = [&](const std::string& file, const arguments& more) {
+    arguments result{"predict", finished_run().string(), "--input", (scratch() / "timed.csv").string(), "--output", (scratch() / file).string()};
+    result.insert(result.end(), more.begin(), more.end());
+    return enn(result);
+  };
+  auto by_column = timed("by_column.h5", {"--time-column", "when"}), by_start = timed("by_start.h5", {"--start", "2020-02-01"});
+  EXPECT_EQ(by_column.status, 0) << by_column.err;
+  EXPECT_EQ(by_start.status, 0) << by_start.err;
+  EXPECT_TRUE(read(scratch() / "by_column.h5") == read(scratch() / "by_start.h5")) << "times or predictions differ";
+  expect_refused(timed("none.h5", {"--time-column", "wen"}), 3, {"timed.csv:1", "wen", "when"});
 }
 
 TEST(cli, inspect_shows_a_checkpoint_and_its_network) {
@@ -404,9 +521,12 @@ const std::string& undisturbed() {
 TEST(cli, a_run_that_is_interrupted_says_how_to_go_on_and_gives_the_same_bits) {
   auto folder = scratch() / "interrupted";
   auto first = disturb(folder, train_into(folder, "300"), SIGINT, 20);
-  expect_refused(first, 130, {"stopped after step ", "enn train --resume " + folder.string()});
+  expect_stopped(first, 130, {"stopped after step ", "enn train --resume " + folder.string()});
   auto second = disturb(folder, {"train", "--resume", folder.string()}, SIGTERM, lines_in(folder / "losses.jsonl") + 20);
-  expect_refused(second, 143, {"stopped after step "});
+  expect_stopped(second, 143, {"stopped after step "});
+  EXPECT_NE(second.out.find("resume      from step "), std::string::npos) << second.out;
+  auto third = disturb(folder, {"train", "--resume", folder.string()}, SIGHUP, lines_in(folder / "losses.jsonl") + 20);
+  expect_stopped(third, 128 + SIGHUP, {"stopped after step "});
   auto r = enn({"train", "--resume", folder.string(), "--workers", "1"});
   EXPECT_EQ(r.status, 0) << r.err;
   EXPECT_TRUE(read(folder / "losses.jsonl") == undisturbed());
@@ -421,6 +541,47 @@ TEST(cli, a_run_that_is_killed_goes_on_and_gives_the_same_bits) {
   auto r = enn({"train", "--resume", folder.string()});
   EXPECT_EQ(r.status, 0) << r.err;
   EXPECT_TRUE(read(folder / "losses.jsonl") == undisturbed());
+}
+
+TEST(cli, how_to_go_on_is_said_in_words_that_a_shell_reads) {
+  auto folder = scratch() / "it's a run";
+  auto quoted = "'" + (scratch() / "it'\\''s a run").string() + "'";
+  expect_stopped(disturb(folder, train_into(folder, "100000"), SIGTERM, 5), 143, {"go on with: enn train --resume " + quoted + "\n"});
+}
+
+TEST(cli, a_file_that_may_not_grow_is_an_error_of_the_run) {
+  auto folder = scratch() / "limited";
+  auto words = train_into(folder, "100000");
+  std::string command = "ulimit -f 16; exec " ENN_PROGRAM;
+  for (const auto& word : words)
+    command += " '" + word + "'";
+  command += " > /dev/null 2> '" + (scratch() / "limited.err").string() + "'";
+  auto status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status)) << status;
+  EXPECT_EQ(WEXITSTATUS(status), 4);
+  EXPECT_NE(read(scratch() / "limited.err").find("File too large"), std::string::npos) << read(scratch() / "limited.err");
+}
+
+TEST(cli, a_closed_output_does_not_end_training) {
+  auto folder = scratch() / "closed";
+  std::string command = ENN_PROGRAM;
+  for (const auto& word : train_into(folder))
+    command += " '" + word + "'";
+  EXPECT_EQ(WEXITSTATUS(std::system(("(" + command + "; echo $? > '" + (scratch() / "closed.status").string()
+                                     + "') 2> /dev/null | true").c_str())), 0);
+  EXPECT_EQ(read(scratch() / "closed.status"), "4\n") << "what could not be told is an error in the end";
+  EXPECT_TRUE(fs::exists(folder / "table.md"));
+}
+
+TEST(cli, resume_sweeps_what_a_killed_run_left_in_its_folders) {
+  auto folder = copy_of_finished_run("left");
+  for (const char* name : {"table.md.999999999-1.tmp", "predictions/predictions.h5.999999999-1.tmp"})
+    write(folder / name, "half");
+  auto r = enn({"train", "--resume", folder.string()});
+  EXPECT_EQ(r.status, 0) << r.err;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
+  EXPECT_NE(r.out.find("resume      from step 30, checkpoints/step-00000030.h5"), std::string::npos) << r.out;
 }
 
 TEST(cli, resume_refuses_what_would_change_the_run) {

@@ -176,6 +176,15 @@ TEST_F(checkpoints, with_a_flipped_byte_under_a_fresh_seal_are_still_never_read_
     << text_of(read.error());
 }
 
+TEST_F(checkpoints, whose_seal_is_filled_up_wrongly_are_not_said_to_differ_in_what_is_the_same) {
+  ASSERT_TRUE(write_checkpoint(folder / "c.h5", example(7)));
+  poke(folder / "c.h5", 400, '!');
+  auto e = read_checkpoint(folder / "c.h5").error();
+  EXPECT_EQ(code_of(e), ec::bad_checkpoint);
+  EXPECT_NE(text_of(e).find("what fills up its seal"), std::string::npos) << text_of(e);
+  EXPECT_EQ(text_of(e).find("seal says"), std::string::npos) << text_of(e);
+}
+
 TEST_F(checkpoints, that_are_cut_anywhere_are_refused) {
   ASSERT_TRUE(write_checkpoint(file, example()));
   const auto whole = *read_file(file);
@@ -378,11 +387,24 @@ TEST_F(checkpoints, that_are_damaged_are_skipped_with_reasons_for_the_newest_goo
   overwrite(folder / "step-00000002.h5", content);
   overwrite(folder / "step-00000001.h5", "x");
   skipped.clear();
-  EXPECT_EQ(place->load_last(skipped)->step, 3); // a whole file under another name is a whole file
-  overwrite(folder / "step-00000002.h5", "x");
-  skipped.clear();
+  EXPECT_EQ(code_of(place->load(2).error()), ec::bad_checkpoint);
   EXPECT_EQ(code_of(place->load_last(skipped).error()), ec::bad_checkpoint);
-  EXPECT_EQ(skipped.size(), 4u);
+  ASSERT_EQ(skipped.size(), 4u);
+  EXPECT_NE(skipped[2].find("step-00000002.h5: holds step 3, not the one in its name"), std::string::npos) << skipped[2];
+}
+
+TEST_F(checkpoints, are_listed_up_to_the_last_one_by_who_only_looks) {
+  overwrite(folder / "step-00000005.h5.123-1.tmp", "half");
+  auto place = checkpoint_folder::view(folder);
+  EXPECT_TRUE(place.steps()->empty()) << "what a crash left behind is no checkpoint";
+  EXPECT_EQ(names(), std::vector<std::string>{"step-00000005.h5.123-1.tmp"});
+  for (auto step : {1, 2, 4})
+    overwrite(folder / ("step-0000000" + std::to_string(step) + ".h5"), "");
+  EXPECT_EQ(*place.steps(), (std::vector<std::int64_t>{4, 2, 1}));
+  overwrite(folder / "last", "step-00000002.h5\n");
+  EXPECT_EQ(*place.steps(), (std::vector<std::int64_t>{2, 1}));
+  overwrite(folder / "last", "step-00000003.h5\n");
+  EXPECT_EQ(*place.steps(), (std::vector<std::int64_t>{3, 2, 1})) << "missing, though named";
 }
 
 TEST_F(checkpoints, of_an_abandoned_future_are_not_loaded_after_a_rewind) {

@@ -212,5 +212,16 @@ TEST_F(files, a_file_without_a_seal_never_reaches_hdf5) {
   EXPECT_NE(text_of(in.error()).find("not a file of this program"), std::string::npos);
 }
 
+TEST_F(files, that_a_process_left_half_written_are_swept_once_it_is_gone) {
+  auto alive = "a.h5." + std::to_string(getpid()) + "-1.tmp";
+  for (const auto& name : {std::string{"a.h5.999999999-1.tmp"}, alive, std::string{"notes.tmp"}, std::string{"a.1-x.tmp"}})
+    ASSERT_TRUE(write_file(folder / name, "half"));
+  ASSERT_TRUE(sweep_drafts(folder));
+  EXPECT_FALSE(fs::exists(folder / "a.h5.999999999-1.tmp"));
+  for (const auto& name : {alive, std::string{"notes.tmp"}, std::string{"a.1-x.tmp"}})
+    EXPECT_TRUE(fs::exists(folder / name)) << name;
+  EXPECT_TRUE(sweep_drafts(folder / "none"));
+}
+
 } // namespace
 } // namespace enn::serialization

@@ -46,6 +46,7 @@ TEST(config_check, the_delimiter_is_one_character) {
   EXPECT_EQ(problem({{"data.delimiter", ""}}), "los.toml:1: data.delimiter = \"\"" + rest);
   EXPECT_EQ(problem({{"data.delimiter", "\""}}), "los.toml:1: data.delimiter = \"\\\"\"" + rest);
   EXPECT_EQ(problem({{"data.delimiter", "\t"}}), "none");
+  EXPECT_EQ(problem({{"data.delimiter", "\\t"}}), "none") << "as a shell passes it";
 }
 
 TEST(config_check, columns_and_targets_are_named_once) {
@@ -95,6 +96,25 @@ TEST(config_check, the_time_of_lines_has_one_source) {
   EXPECT_EQ(problem({{"data.time-column", "t"}, {"data.start", "2012-03-01"}}),
             "los.toml:1, los.toml:2: data.time-column = \"t\" and data.start = \"2012-03-01\" both tell the time of the "
             "first line; remove one");
+}
+
+TEST(config_check, the_start_is_a_date_and_goes_with_an_interval) {
+  EXPECT_EQ(problem({{"data.interval-seconds", "300"}, {"data.start", "yesterday"}}),
+            "los.toml:2: data.start: found \"yesterday\", expected a date and time such as 2012-03-01T00:00:00");
+  EXPECT_EQ(problem({{"data.start", "2012-03-01"}}),
+            "los.toml:1: data.start = \"2012-03-01\" needs data.interval-seconds: the times of the lines follow from both");
+}
+
+TEST(config_check, categories_have_a_name_and_numbers_above_0) {
+  auto of = [](const std::string& text) {
+    return problem({{"data.kind", "row"}, {"data.targets", "y"}, {"model.head", "dense"}, {"data.categorical", text}});
+  };
+  for (const std::string text : {"colour:4:0", "colour", "colour:4", "colour:0:4", "colour:x:4", ":4:4", "colour:-4:4"})
+    EXPECT_EQ(of(text), "los.toml:4: data.categorical: found \"" + text + "\", expected name:count:width or name:count:width:first with "
+                        "the name of a feature column and numbers above 0");
+  EXPECT_EQ(of("a:4:2,b:3:2,a:4:2:1"), "los.toml:4: data.categorical names a twice; remove one");
+  EXPECT_EQ(of("y:4:2"), "los.toml:4, los.toml:2: data.categorical and data.targets both name y; only inputs can be categories");
+  EXPECT_EQ(of("a:4:2,b:3:2:1,12:30:4:4"), "none");
 }
 
 TEST(config_check, a_calendar_needs_the_time_of_lines) {

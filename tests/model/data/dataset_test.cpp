@@ -1,4 +1,5 @@
 #include <enn/model/data/dataset.hpp>
+#include <enn/model/data/date_time.hpp>
 #include <enn/model/data/nearest_name.hpp>
 
 #include <gtest/gtest.h>
@@ -195,10 +196,10 @@ TEST(calendar, tells_line_of_the_day_and_day_of_the_week_of_the_first_target) {
   EXPECT_EQ(d->time_of(12), 1330560000 + 3600);
 }
 
-TEST(calendar, works_before_1970_and_with_gaps) {
+TEST(calendar, works_before_1970) {
   auto t = ramp(50);
   for (std::int64_t i = 0; i < 50; ++i)
-    t.times.push_back(-100 * 3600 + 3600 * i + (i > 20 ? 7200 : 0));
+    t.times.push_back(-100 * 3600 + 3600 * i);
   const auto d = must(dataset::make(t, windows(2, 2), 1));
   ASSERT_TRUE(d);
   EXPECT_EQ(d->facts().interval_seconds, 3600);
@@ -221,7 +222,35 @@ TEST(calendar, refuses_lines_out_of_order) {
   for (std::int64_t i = 0; i < 50; ++i)
     t.times.push_back(i == 30 ? 29 : i);
   EXPECT_EQ(error_of(dataset::make(t, windows(2, 2), 1)),
-            "x.csv: line 31 of the data is not later than the line before it; windows need lines in the order of time");
+            "x.csv:31: found 1970-01-01 00:00:29, expected a time later than that of the line before, 1970-01-01 00:00:29; windows need "
+            "lines in the order of time");
+}
+
+TEST(calendar, refuses_gaps_in_a_regular_series) {
+  auto t = ramp(50);
+  for (std::int64_t i = 0; i < 50; ++i) {
+    t.times.push_back(3600 * i + (i > 20 ? 7200 : 0));
+    t.places.push_back(i + 2);
+  }
+  const std::string start = "x.csv:23: found 1970-01-01 23:00:00, expected 1970-01-01 21:00:00, as lines are 3600 s apart";
+  EXPECT_TRUE(error_of(dataset::make(t, windows(2, 2), 1)).starts_with(start)) << error_of(dataset::make(t, windows(2, 2), 1));
+  auto whole = t;
+  for (std::int64_t i = 0; i < 50; ++i)
+    whole.times[static_cast<std::size_t>(i)] = 3600 * i;
+  const auto trained = must(dataset::make(whole, windows(2, 2), 1));
+  ASSERT_TRUE(trained);
+  EXPECT_TRUE(error_of(dataset::make_for(t, {}, trained->facts(), true)).starts_with(start));
+}
+
+TEST(calendar, lets_an_irregular_series_be) {
+  auto t = ramp(48);
+  constexpr std::int64_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  std::int64_t time = 0;
+  for (std::int64_t i = 0; i < 48; time += 86400 * days[i++ % 12])
+    t.times.push_back(time);
+  const auto d = must(dataset::make(t, windows(2, 2), 1));
+  ASSERT_TRUE(d);
+  EXPECT_EQ(d->facts().interval_seconds, 31 * 86400);
 }
 
 // -- statistics and missing values --------------------------------------------
@@ -259,7 +288,7 @@ TEST(missing_values, are_refused_with_their_place) {
   auto t = ramp(60);
   t.values[2 * 7 + 1] = gap;
   EXPECT_EQ(error_of(dataset::make(t, windows(2, 2), 1)),
-            "x.csv: column 'b', line 8 of the data: the value is missing; set data.missing-features to \"forward\" or \"mean\"");
+            "x.csv:8: column 'b': the value is missing; set data.missing-features to \"forward\" or \"mean\"");
 }
 
 TEST(missing_values, are_carried_forward_as_inputs_and_masked_as_targets) {
@@ -300,7 +329,7 @@ TEST(values, too_large_for_float_are_refused) {
   auto t = ramp(60);
   t.values[2 * 50] = 1e39;
   EXPECT_EQ(error_of(dataset::make(t, windows(2, 2), 1)),
-            "x.csv: column 'a', line 51 of the data: the value is too large for single precision; use another unit");
+            "x.csv:51: column 'a': the value is too large for single precision; use another unit");
 }
 
 // -- tables -------------------------------------------------------------------
@@ -381,10 +410,10 @@ TEST(tables, know_their_categories_and_do_not_scale_them) {
 TEST(tables, refuse_categories_out_of_range) {
   auto c = table_config();
   c.categorical = {"kind:2:4:5"};
-  EXPECT_EQ(error_of(dataset::make(people(50), c, 7)), "x.csv: column 'kind', line 3 of the data: found 7, expected a category from 5 to 6");
+  EXPECT_EQ(error_of(dataset::make(people(50), c, 7)), "x.csv:3: column 'kind': found 7, expected a category from 5 to 6");
   auto t = people(50);
   t.values[1] = 5.5;
-  EXPECT_EQ(error_of(dataset::make(t, c, 7)), "x.csv: column 'kind', line 1 of the data: found 5.500000, expected a category from 5 to 6");
+  EXPECT_EQ(error_of(dataset::make(t, c, 7)), "x.csv:1: column 'kind': found 5.500000, expected a category from 5 to 6");
 }
 
 TEST(tables, refuse_a_wrong_list_of_categories) {
@@ -396,6 +425,14 @@ TEST(tables, refuse_a_wrong_list_of_categories) {
                   .starts_with("data.categorical: found \"" + text + "\", expected name:count:width or name:count:width:first with the name of a feature column"))
       << text;
   }
+  c.categorical = {"kind:0:4"};
+  EXPECT_EQ(error_of(dataset::make(people(50), c, 7), ec::bad_config).find("nearest column is 'age'"), std::string::npos);
+  c.categorical = {"kin:3:4"};
+  EXPECT_TRUE(error_of(dataset::make(people(50), c, 7), ec::bad_config).ends_with("; the nearest column is 'kind'"));
+  c.categorical = {"kind:3:0:5"};
+  EXPECT_EQ(error_of(dataset::make(people(50), c, 7), ec::bad_config).find("nearest"), std::string::npos) << "kind is there";
+  c.categorical = {"kind:3:4:5", "kind:3:2:5"};
+  EXPECT_EQ(error_of(dataset::make(people(50), c, 7), ec::bad_config), "data.categorical names 'kind' twice; remove one");
 }
 
 TEST(tables, need_targets_that_exist) {
@@ -403,7 +440,7 @@ TEST(tables, need_targets_that_exist) {
   c.targets = {};
   EXPECT_EQ(error_of(dataset::make(people(50), c, 7), ec::bad_config), "data.targets is empty: rows of a table need columns to predict");
   c.targets = {"x"};
-  EXPECT_EQ(error_of(dataset::make(people(50), c, 7)), "x.csv: there is no column 'x' (data.targets); did you mean 'y'?");
+  EXPECT_EQ(error_of(dataset::make(people(50), c, 7)), "x.csv: there is no column 'x' (data.targets)");
 }
 
 TEST(tables, do_not_carry_values_forward_between_shuffled_lines) {
@@ -475,7 +512,7 @@ TEST(prediction, refuses_data_that_the_model_was_not_made_for) {
   auto other = source;
   other.columns[1] = "bb";
   EXPECT_EQ(error_of(dataset::make_for(other, {}, trained->facts(), false), ec::data_mismatch),
-            "x.csv: there is no column 'b', which the model needs; the nearest is 'a'");
+            "x.csv: there is no column 'b', which the model needs");
   other = source;
   for (auto& time : other.times)
     time /= 2;
@@ -490,12 +527,29 @@ TEST(prediction, refuses_data_that_the_model_was_not_made_for) {
             "x.csv: has 4 lines, too few to predict from: one window needs 5");
 }
 
+TEST(date_time, is_written_as_it_is_read) {
+  for (std::int64_t seconds = -62167219200; seconds < 253402300800; seconds += 86400 * 13 + 3661) // years 0 to 9999
+    ASSERT_EQ(parse_date_time(date_time_text(seconds)), seconds) << date_time_text(seconds);
+  EXPECT_EQ(date_time_text(1330560000), "2012-03-01 00:00:00");
+  EXPECT_EQ(parse_date_time("1900-02-29"), std::nullopt);
+  EXPECT_EQ(parse_date_time("2000-02-29"), 951782400);
+}
+
 TEST(nearest_name, has_the_least_edit_distance) {
   const std::vector<std::string> names{"speed", "flow", "occupancy"};
   EXPECT_EQ(nearest_name("spede", names), "speed");
   EXPECT_EQ(nearest_name("flows", names), "flow");
   EXPECT_EQ(nearest_name("", names), "flow");
   EXPECT_EQ(nearest_name("x", {}), "");
+}
+
+TEST(nearest_name, is_told_only_where_it_may_have_been_meant) {
+  const std::vector<std::string> names{"speed", "epochs"};
+  EXPECT_EQ(nearest_hint("spede", names, "; did you mean '", "'?"), "; did you mean 'speed'?");
+  EXPECT_EQ(nearest_hint("epoch", names, "; the nearest is "), "; the nearest is epochs");
+  for (const char* wanted : {"bogus", "x", "", "speed"})
+    EXPECT_EQ(nearest_hint(wanted, names, "; "), "") << wanted;
+  EXPECT_EQ(nearest_hint("x", {}, "; "), "");
 }
 
 } // namespace

@@ -88,8 +88,10 @@ TEST(csv, crlf_cr_and_a_byte_order_mark_are_understood) {
 }
 
 TEST(csv, quotes_may_hold_delimiters_newlines_and_doubled_quotes) {
-  const auto t = read("\"a,\"\"1\"\"\nx\" , b\n\"1\",\"2\"\n 3 ,\t4 \n");
-  EXPECT_EQ(t.columns, (strings{"a,\"1\"\nx", "b"}));
+  data_config c;
+  c.columns = {"a,\"1\"", "b"};
+  const auto t = read("\"a,\"\"1\"\"\" , b,note\n\"1\",\"2\",\"two\nlines\"\n 3 ,\t4 ,\n", c);
+  EXPECT_EQ(t.columns, c.columns);
   EXPECT_EQ(t.values, (std::vector<double>{1, 2, 3, 4}));
 }
 
@@ -200,6 +202,14 @@ TEST(csv, the_line_of_an_error_counts_newlines_in_quotes) {
             "x.csv:4: column 'x': found \"abc\", expected a number (add it to data.missing if it means missing)");
 }
 
+TEST(csv, every_line_knows_its_place_in_the_file) {
+  data_config c;
+  c.columns = {"x"};
+  const auto t = read("x,note\n1,\"two\nlines\"\n2,\n", c);
+  EXPECT_EQ(t.places, (std::vector<std::int64_t>{2, 4}));
+  EXPECT_TRUE(t.place(1).ends_with(".csv:4")) << t.place(1);
+}
+
 TEST(csv, nonfinite_and_unrepresentable_numbers_are_errors) {
   for (const std::string text : {"inf", "-Infinity", "NAN"})
     EXPECT_EQ(error_of("x\n" + text + "\n"),
@@ -254,6 +264,18 @@ TEST(csv, a_file_in_another_encoding_is_an_error) {
   EXPECT_EQ(error_of(std::string{"a\0,\0", 4}), "x.csv:1: found a zero byte; the file must be text in UTF-8");
 }
 
+TEST(csv, names_of_columns_are_readable_utf_8) {
+  EXPECT_EQ(read("Stra\xC3\x9F" "e,\xE2\x82\xAC,\xF0\x9F\x9A\x97\n1,2,3\n").columns[0], "Stra\xC3\x9F" "e");
+  for (const char* bytes : {"\xDF", "\xC3", "\xC0\x80", "\xED\xA0\x80", "\xF5\x80\x80\x80", "\xEF\xBF\xBF", "\xC2\x85"}) {
+    const auto error = error_of(std::string{"a,Stra"} + bytes + "e\n1,2\n");
+    EXPECT_TRUE(error.starts_with("x.csv:1: the name of column 2, \"Stra?")) << error;
+    EXPECT_NE(error.find("is not UTF-8; convert the file to UTF-8"), std::string::npos) << error;
+  }
+  for (const char* byte : {"\x01", "\x1B", "\x7F"})
+    EXPECT_EQ(error_of(std::string{"a"} + byte + "b\n1\n"),
+              "x.csv:1: the name of column 1, \"a?b\", holds a control character, shown as ?; remove it from the header");
+}
+
 TEST(csv, a_wrong_time_is_an_error) {
   data_config c;
   c.time_column = "t";
@@ -278,12 +300,12 @@ TEST(csv, contradicting_settings_are_errors) {
   EXPECT_EQ(error_of("a\n1\n", c, ec::bad_config), "data.delimiter: found \"::\", expected one character, not a quote");
 }
 
-TEST(csv, a_file_that_is_not_there_is_an_io_error) {
+TEST(csv, a_file_that_cannot_be_read_is_bad_data) {
   const auto result = read_csv("/nowhere/x.csv", {});
   ASSERT_FALSE(result);
-  EXPECT_EQ(code_of(result.error()), ec::io_failed);
+  EXPECT_EQ(code_of(result.error()), ec::bad_data);
   EXPECT_EQ(text_of(result.error()), "/nowhere/x.csv: cannot open: No such file or directory");
-  EXPECT_EQ(code_of(read_csv(::testing::TempDir(), {}).error()), ec::io_failed);
+  EXPECT_EQ(code_of(read_csv(::testing::TempDir(), {}).error()), ec::bad_data);
 }
 
 } // namespace

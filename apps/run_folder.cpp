@@ -1,5 +1,7 @@
 #include "run_folder.hpp"
 
+#include "command.hpp"
+
 #include "options.hpp"
 #include "versions.hpp"
 

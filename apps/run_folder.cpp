@@ -1,7 +1,6 @@
 #include "run_folder.hpp"
 
 #include "command.hpp"
-
 #include "options.hpp"
 #include "versions.hpp"
 

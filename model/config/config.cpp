@@ -211,10 +211,6 @@ caf::expected<void> check_composition(const config& c) {
     return contradiction(c, {"model.preset", "model.temporal-depth"},
                          named(c, "model.preset") + " needs temporal blocks, but " + named(c, "model.temporal-depth")
                            + "; use 1 or more, or model.preset = \"spatial\"");
-  if (model.gate && !model.refine)
-    return contradiction(c, {"model.gate", "model.refine"},
-                         named(c, "model.gate") + " has nothing to weigh when " + named(c, "model.refine")
-                           + "; set model.gate = false too");
   return {};
 }
 

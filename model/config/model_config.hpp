@@ -35,7 +35,7 @@ struct model_config {
   std::int64_t calendar_vectors = 0;
   double beta_first = 1;
   double beta_last = 7;
-  bool refine = true;
+  bool refine = false;
   bool gate = true;
   std::string gate_logit = "tile";
   std::int64_t gate_hidden = 64;
@@ -77,8 +77,8 @@ struct model_config {
       field<c, i>{&c::calendar_vectors, "calendar-vectors", "1", "Vectors of the time-of-day embedding, interpolated; 0: one a line of the day.", {0, 100000}},
       field<c, double>{&c::beta_first, "beta-first", "1", "Retention decay 1 - 2^-beta of the first head.", {0.1, 20}},
       field<c, double>{&c::beta_last, "beta-last", "1", "The same of the last head; between them evenly.", {0.1, 20}},
-      field<c, bool>{&c::refine, "refine", "", "Whether collector, refined prediction and gate exist at all."},
-      field<c, bool>{&c::gate, "gate", "", "Whether the gate is learnt; otherwise the refined prediction counts half."},
+      field<c, bool>{&c::refine, "refine", "", "Whether there is a refined prediction beside the base: collector, second reading of the head, gate."},
+      field<c, bool>{&c::gate, "gate", "", "Whether the share of the refined prediction is learnt; otherwise it is one half."},
       field<c, s>{&c::gate_logit, "gate-logit", "", "Whether the gate decides for a sample or for each tile (node) of a window; rows have one for a sample.", {.words = {"sample", "tile"}}},
       field<c, i>{&c::gate_hidden, "gate-hidden", "1", "Hidden width of the gate.", {1, 65536}},
       field<c, double>{&c::gate_margin, "gate-margin", "1", "By how much of their width the training range of each output is widened to bound the gate.", {0, 100}},

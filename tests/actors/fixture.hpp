@@ -38,6 +38,7 @@ inline model::config tiny_config() {
   model::config c;
   c.data.kind = "row";
   c.model.preset = "spatiotemporal";
+  c.model.refine = true;
   c.data.targets = {"y"};
   c.data.shuffle_rows = false;
   c.data.validation_fraction = 0.4; // several pieces, so that the order of their sum shows

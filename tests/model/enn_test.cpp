@@ -53,6 +53,7 @@ data_facts row_facts(std::int64_t outputs = 4) {
 config small_config() {
   config c;
   c.model.preset = "spatiotemporal";
+  c.model.refine = true;
   c.model.d_model = 8;
   c.model.heads = 2;
   c.model.latents = 4;
@@ -123,7 +124,7 @@ std::vector<network_case> network_cases() {
   w.model.preset = "temporal";
   add("window_dense_temporal", w, window_facts());
   w = small_config();
-  w.model.refine = w.model.gate = false;
+  w.model.refine = false;
   w.model.preset = "spatial";
   add("window_spatial_base_only", w, window_facts());
   add("row", row_config(), row_facts());
@@ -149,7 +150,7 @@ TEST_P(whole_network, gradients_agree_with_central_differences) {
 
 TEST_P(whole_network, gate_gradients_agree_with_central_differences) {
   const auto& p = GetParam();
-  if (!p.c.model.gate)
+  if (!p.c.model.gate || !p.c.model.refine)
     return;
   network n{build_enn(p.c, p.f), 3};
   set_inputs(n, p.f);
@@ -230,6 +231,7 @@ std::int64_t size_of(std::int64_t d, std::int64_t heads, double ratio, std::int6
   config c;
   c.data.kind = "row";
   c.model.preset = "spatiotemporal";
+  c.model.refine = true;
   c.model.d_model = d;
   c.model.heads = heads;
   c.model.mlp_ratio = ratio;

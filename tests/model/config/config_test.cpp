@@ -200,14 +200,6 @@ TEST(config_check, the_templates_of_the_preset_have_blocks) {
   EXPECT_EQ(problem({{"model.spatial-depth", "0"}, {"model.preset", "temporal"}}), "none");
 }
 
-TEST(config_check, a_gate_needs_a_refined_prediction) {
-  EXPECT_EQ(problem({{"model.refine", "false"}}),
-            "los.toml:1: model.gate = true has nothing to weigh when model.refine = false; set model.gate = false too");
-  EXPECT_EQ(problem({{"model.refine", "false"}, {"model.gate", "false"}}), "none");
-}
-
-// -- [train] ----
-
 TEST(config_check, leases_are_a_power_of_two) {
   EXPECT_EQ(problem({{"train.leases", "6"}}), "los.toml:1: train.leases = 6 is not a power of two; choose 4 or 8");
   EXPECT_EQ(problem({{"train.leases", "1"}}), "none");
@@ -227,18 +219,16 @@ TEST(config_check, the_moments_of_adamw_fit_together) {
 
 TEST(config_check, something_is_learnt_from) {
   name_values values = {{"train.final-weight", "0"}, {"train.base-weight", "0"}};
+  EXPECT_EQ(problem(values), "los.toml:1, los.toml:2: train.final-weight, train.base-weight are all 0, so there is nothing to learn "
+                             "from; set one above 0");
+  values.emplace_back("model.refine", "true");
   EXPECT_EQ(problem(values), "los.toml:2: train.base-weight = 0 leaves nothing to train the encoder when "
                              "train.detach-refinement = true; raise the one, or set the other to false");
   values.emplace_back("train.detach-refinement", "false");
   EXPECT_EQ(problem(values), "none") << "the refined prediction has a loss by default";
-  values.pop_back();
-  values.emplace_back("train.refined-weight", "0");
-  EXPECT_EQ(problem(values), "los.toml:1, los.toml:2, los.toml:3: train.final-weight, train.base-weight and "
+  values.back() = {"train.refined-weight", "0"};
+  EXPECT_EQ(problem(values), "los.toml:1, los.toml:2, los.toml:4, los.toml:3: train.final-weight, train.base-weight and "
                              "train.refined-weight are all 0, so there is nothing to learn from; set one above 0");
-  values[2] = {"model.refine", "false"};
-  values.emplace_back("model.gate", "false");
-  EXPECT_EQ(problem(values), "los.toml:1, los.toml:2, los.toml:3: train.final-weight, train.base-weight are all 0, so "
-                             "there is nothing to learn from; set one above 0");
 }
 
 TEST(config_check, stopping_early_needs_a_validation_part) {

@@ -33,6 +33,7 @@ std::shared_ptr<const dataset> sines(const config& c, std::int64_t lines = 240) 
 config small() {
   config c;
   c.model.preset = "spatiotemporal";
+  c.model.refine = true;
   c.data.history = 8;
   c.data.horizon = 4;
   c.model.d_model = 8;

@@ -5,8 +5,8 @@
 #include "progress_line.hpp"
 #include "run_folder.hpp"
 
+#include <enn/model/data/date_time.hpp>
 #include <enn/serialization/readers/csv.hpp>
-#include <enn/serialization/readers/date_time.hpp>
 
 #include <CLI/CLI.hpp> // slow to compile
 
@@ -28,7 +28,7 @@ caf::expected<model::data_config> input_settings(const predict_options& o, const
   if (!o.start.empty() && !o.time_column.empty())
     return fail(ec::bad_usage, "--start and --time-column both tell the times of the input's lines; give one");
   if (!o.start.empty()) {
-    if (!serialization::parse_date_time(o.start))
+    if (!model::parse_date_time(o.start))
       return fail(ec::bad_usage, "--start: found \"" + o.start + "\", expected a date and time such as 2012-03-01T00:00:00");
     if (settings.interval_seconds == 0)
       settings.interval_seconds = run.facts.interval_seconds;
@@ -74,10 +74,7 @@ caf::expected<void> predict(const predict_options& o) {
   if (!data)
     return data.error();
   auto rows = actors::rows_of_part(**data, model::part::test);
-  auto place = prediction_output::create(o.output);
-  if (!place)
-    return place.error();
-  auto out = open_predictions(place->draft_file(), run, **data, rows, found->file);
+  auto out = open_predictions(o.output, run, **data, rows, found->file, manifest_of(o.output));
   if (!out)
     return out.error();
   auto settings = run->settings;
@@ -91,8 +88,6 @@ caf::expected<void> predict(const predict_options& o) {
   if (auto done = predict_in_order(s, run, version, *data, rows, workers_of(settings), take); !done)
     return done;
   if (auto done = out->finish(); !done)
-    return done;
-  if (auto done = place->commit(); !done)
     return done;
   say("predicted", counted(rows.size(), samples_name((*data)->facts())) + " by " + found->file.string()
                      + (not_computable > 0 ? "; not computable: " + counted(not_computable) : ""));

@@ -190,7 +190,8 @@ caf::expected<void> predict_in_order(session& s, const actors::run_ptr& run, con
 
 caf::expected<serialization::predictions_writer> open_predictions(const std::filesystem::path& file, const actors::run_ptr& run,
                                                                   const model::dataset& data, std::vector<std::uint64_t> rows,
-                                                                  const std::filesystem::path& checkpoint) {
+                                                                  const std::filesystem::path& checkpoint,
+                                                                  std::filesystem::path manifest) {
   const auto& facts = data.facts();
   serialization::predictions_header header;
   if (facts.kind == "window")
@@ -203,7 +204,7 @@ caf::expected<serialization::predictions_writer> open_predictions(const std::fil
   header.model = checkpoint.filename().string();
   header.data_fingerprint = facts.fingerprint;
   header.kernels = run->kernels;
-  return serialization::predictions_writer::create(file, std::move(header));
+  return serialization::predictions_writer::create(file, std::move(header), std::move(manifest));
 }
 
 caf::expected<void> write_row(serialization::predictions_writer& out, const model::dataset& data, const predicted_row& row) {

@@ -23,10 +23,11 @@ caf::expected<void> predict_in_order(session& s, const actors::run_ptr& run, con
                                      const actors::data_ptr& data, std::span<const std::uint64_t> rows, std::uint32_t workers,
                                      const std::function<caf::expected<void>(const predicted_row&)>& sink);
 
-/// Opens a file of predictions of these rows.
+/// Opens a file of predictions of these rows; the manifest as predictions_writer::create() says.
 caf::expected<serialization::predictions_writer> open_predictions(const std::filesystem::path& file, const actors::run_ptr& run,
                                                                   const model::dataset& data, std::vector<std::uint64_t> rows,
-                                                                  const std::filesystem::path& checkpoint);
+                                                                  const std::filesystem::path& checkpoint,
+                                                                  std::filesystem::path manifest = {});
 /// Writes the row, and its target if it has one.
 caf::expected<void> write_row(serialization::predictions_writer& out, const model::dataset& data, const predicted_row& row);
 

@@ -1,5 +1,6 @@
 #include "prediction_output.hpp"
 
+#include <enn/serialization/file.hpp>
 #include <enn/serialization/hdf5_file.hpp>
 
 namespace enn::apps {
@@ -37,10 +38,6 @@ caf::expected<void> check_target(const fs::path& file, const std::vector<fs::pat
   return {};
 }
 
-caf::error cannot_move(const fs::path& file, const std::error_code& problem) {
-  return fail(ec::io_failed, file.string() + ": cannot move it to its place: " + problem.message());
-}
-
 } // namespace
 
 fs::path manifest_of(const fs::path& file) {
@@ -56,37 +53,6 @@ caf::expected<void> check_output(const fs::path& file, const std::vector<fs::pat
   if (auto good = check_target(file, sources, overwrite, holds_predictions); !good)
     return good;
   return check_target(manifest_of(file), sources, overwrite, holds_manifest);
-}
-
-prediction_output::prediction_output(fs::path file, serialization::draft place, serialization::draft manifest)
-  : file_{std::move(file)}, folder_{place.path()}, place_{std::move(place)}, manifest_{std::move(manifest)} {
-  folder_ += ".d";
-}
-
-caf::expected<prediction_output> prediction_output::create(const fs::path& file) {
-  auto place = serialization::draft::create(file), manifest = serialization::draft::create(manifest_of(file));
-  if (!place || !manifest)
-    return place ? manifest.error() : place.error();
-  return prediction_output{file, std::move(*place), std::move(*manifest)};
-}
-
-prediction_output::~prediction_output() {
-  std::error_code ignored;
-  if (!folder_.empty())
-    fs::remove_all(folder_, ignored);
-}
-
-caf::expected<void> prediction_output::commit() {
-  std::error_code problem;
-  fs::rename(draft_file(), place_.path(), problem);
-  if (problem)
-    return cannot_move(file_, problem);
-  fs::rename(folder_ / "manifest.json", manifest_.path(), problem);
-  if (problem)
-    return cannot_move(manifest_of(file_), problem);
-  if (auto done = place_.commit(); !done)
-    return done;
-  return manifest_.commit();
 }
 
 } // namespace enn::apps

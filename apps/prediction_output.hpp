@@ -1,7 +1,7 @@
 /// Where `enn predict` writes: a file that the user named, and its manifest NAME.manifest.json. Nothing that others made is replaced
-/// unknowingly, and neither of the two is there before both are whole.
+/// unknowingly.
 #pragma once
-#include <enn/serialization/file.hpp>
+#include <enn/model/error.hpp>
 
 #include <filesystem>
 #include <vector>
@@ -14,25 +14,5 @@ caf::expected<void> check_output(const std::filesystem::path& file, const std::v
                                  bool overwrite);
 
 std::filesystem::path manifest_of(const std::filesystem::path& file);
-
-/// A folder beside the file, where predictions_writer writes both: it calls every manifest manifest.json. Gone with this object.
-class prediction_output {
-public:
-  static caf::expected<prediction_output> create(const std::filesystem::path& file);
-  prediction_output(prediction_output&& other) noexcept = default;
-  prediction_output& operator=(prediction_output&& other) noexcept = default;
-  ~prediction_output();
-
-  /// For predictions_writer::create.
-  std::filesystem::path draft_file() const { return folder_ / file_.filename(); }
-  /// Moves both to their places, once the writer has finished; the manifest last.
-  caf::expected<void> commit();
-
-private:
-  prediction_output(std::filesystem::path file, serialization::draft place, serialization::draft manifest);
-
-  std::filesystem::path file_, folder_; // folder_ empty: moved from
-  serialization::draft place_, manifest_;
-};
 
 } // namespace enn::apps

@@ -160,10 +160,12 @@ predictions_writer::predictions_writer(predictions_writer&&) noexcept = default;
 predictions_writer& predictions_writer::operator=(predictions_writer&&) noexcept = default;
 predictions_writer::~predictions_writer() = default;
 
-caf::expected<predictions_writer> predictions_writer::create(fs::path file, predictions_header header) {
+caf::expected<predictions_writer> predictions_writer::create(fs::path file, predictions_header header, fs::path manifest_file) {
   if (auto problem = check(header); !problem.empty())
     return fail(ec::bad_data, file.string() + ": " + problem);
-  auto place = draft::create(file), manifest = draft::create(file.parent_path() / "manifest.json");
+  if (manifest_file.empty())
+    manifest_file = file.parent_path() / "manifest.json";
+  auto place = draft::create(file), manifest = draft::create(manifest_file);
   if (!place || !manifest)
     return place ? manifest.error() : place.error();
   auto out = hdf5_file::create(place->path());

@@ -22,17 +22,19 @@ struct predictions_header {
 };
 
 /// Datasets: prediction (rows, ...shape) float32, status (rows) uint8 (0 ok, 1 not computable: NaN stored), rung (rows) uint8,
-/// row (rows) uint64, time (rows) int64; optionally target (rows, ...) and mask. manifest.json, in the same folder: header,
+/// row (rows) uint64, time (rows) int64; optionally target (rows, ...) and mask. The manifest: header,
 /// counts, XXH3-128 of every dataset. Rows may be put in any order, the last put of a row counts; finish() refuses (naming
 /// the first) if one is missing. Memory does not grow with the width of a row; about 30 bytes a row are kept.
 class predictions_writer {
 public:
   /// Claims the disk space of all predictions, so that a full disk is known before they are computed. Errors: ec::bad_data
   /// for a header that contradicts itself, ec::io_failed.
-  static caf::expected<predictions_writer> create(std::filesystem::path file, predictions_header header);
+  /// An empty `manifest` is manifest.json in the folder of the file.
+  static caf::expected<predictions_writer> create(std::filesystem::path file, predictions_header header,
+                                                  std::filesystem::path manifest = {});
   predictions_writer(predictions_writer&&) noexcept;
   predictions_writer& operator=(predictions_writer&&) noexcept;
-  ~predictions_writer(); // unfinished: removes the temporary file
+  ~predictions_writer(); // unfinished: removes the temporary files
 
   /// `index` is the place in header.rows. With status 1 the values, which may be left out, are stored as NaN.
   caf::expected<void> put(std::uint64_t index, std::span<const float> values, std::uint8_t status, std::uint8_t rung);

@@ -1,7 +1,7 @@
 #include <enn/model/data/nearest_name.hpp>
+#include <enn/model/data/date_time.hpp>
 #include <enn/serialization/readers/byte_source.hpp>
 #include <enn/serialization/readers/csv.hpp>
-#include <enn/serialization/readers/date_time.hpp>
 #include <enn/serialization/readers/record_parser.hpp>
 
 #include <algorithm>
@@ -80,7 +80,7 @@ string complaint_about(const model::data_config& config) {
     return "data.time-column and data.start are both set; the times of the lines can come from one of them only";
   if (config.start.empty())
     return {};
-  if (!parse_date_time(config.start))
+  if (!model::parse_date_time(config.start))
     return "data.start: found " + shown(config.start) + ", expected a date and time such as 2012-03-01T00:00:00";
   if (config.interval_seconds == 0)
     return "data.start is set, but data.interval-seconds is not: the times of the lines need both";
@@ -182,7 +182,7 @@ private:
       return "found " + count(fields.size(), "field") + ", expected " + std::to_string(names_.size()) + " as in the first line";
     if (time_field_ != none) {
       const auto text = trimmed(fields[time_field_]);
-      const auto time = parse_date_time(text);
+      const auto time = model::parse_date_time(text);
       if (!time)
         return "column '" + config_.time_column + "': found " + shown(text) + ", expected a date and time such as 2012-03-01 00:05:00";
       result.times.push_back(*time);
@@ -243,7 +243,7 @@ caf::expected<model::table> read_csv(const std::filesystem::path& path, const mo
   result.source = path.string();
   result.fingerprint = *fingerprint;
   if (!config.start.empty()) {
-    const auto start = *parse_date_time(config.start);
+    const auto start = *model::parse_date_time(config.start);
     for (std::int64_t i = 0; i < result.lines; ++i)
       result.times.push_back(start + i * config.interval_seconds);
   }

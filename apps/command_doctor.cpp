@@ -56,9 +56,8 @@ caf::expected<void> examine() {
   for (const auto& [name, refusal] : machine.kernel_sets)
     sets += (sets.empty() ? "" : "\n") + set_text(name, refusal);
   say("kernels", sets);
-  auto pages = static_cast<double>(::sysconf(_SC_PAGESIZE));
-  say("memory", gigabytes(pages * static_cast<double>(::sysconf(_SC_PHYS_PAGES))) + ", free "
-                  + gigabytes(pages * static_cast<double>(::sysconf(_SC_AVPHYS_PAGES))) + "; address space "
+  auto free = static_cast<double>(::sysconf(_SC_PAGESIZE)) * static_cast<double>(::sysconf(_SC_AVPHYS_PAGES));
+  say("memory", gigabytes(static_cast<double>(machine.memory)) + ", free " + gigabytes(free) + "; address space "
                   + limit_text(RLIMIT_AS, true));
   std::error_code problem;
   auto here = std::filesystem::space(".", problem);

@@ -9,7 +9,7 @@ namespace enn::model {
 
 machine_report describe_machine() {
   auto facts = kernels::describe_machine();
-  machine_report report{facts.processor, facts.cores, facts.blas, {}};
+  machine_report report{facts.processor, facts.cores, facts.memory, facts.blas, {}};
   for (const auto& set : kernels::kernel_sets())
     report.kernel_sets.emplace_back(set.name, set.refusal);
   return report;

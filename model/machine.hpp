@@ -11,6 +11,7 @@ namespace enn::model {
 struct machine_report {
   std::string processor;
   unsigned cores = 0;
+  std::uint64_t memory = 0;  // bytes
   std::string blas;          // library, version and core type, or "none"
   std::vector<std::pair<std::string, std::string>> kernel_sets; // name; why it cannot run here, or empty
 };

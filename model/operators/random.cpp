@@ -51,10 +51,8 @@ std::vector<shape> infer_random(const node_facts& f) {
 } // namespace
 
 void add_random_operators(operator_table& t) {
-  for (auto d : {define<dropout>("dropout", infer_random), define<drop_path>("drop_path", infer_random)}) {
-    d.swallows_nonfinite = false; // 0 * infinity is NaN
-    t.add(d);
-  }
+  t.add(define<dropout>("dropout", infer_random));
+  t.add(define<drop_path>("drop_path", infer_random));
 }
 
 } // namespace enn::model

@@ -470,16 +470,7 @@ TEST(network, a_training_step_does_not_allocate) {
   c.model.spatial_mixer = "attention";
   auto g = std::make_shared<const graph>(build_enn(c, window_facts()));
   schedule<float> s{g, {4, {"prediction"}, true}, table<float>("auto")};
-  auto weights = initial_weights(*g, 1);
-  std::vector<float> gradient(weights.size());
-  auto rows = numbers(4);
-  schedule_inputs<float> in{.seed = 1, .step = 0, .row_numbers = rows, .weights = weights};
-  auto before = allocations();
-  for (in.step = 0; in.step < 3; ++in.step) {
-    s.run(in, gradient);
-    EXPECT_TRUE(s.inspect(in, gradient).ok());
-  }
-  EXPECT_EQ(allocations(), before);
+  expect_no_allocation(s, *g);
 }
 
 TEST(network, base_prediction_does_not_depend_on_the_collector) {

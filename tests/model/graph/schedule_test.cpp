@@ -54,17 +54,8 @@ TEST(schedule, does_not_allocate_in_a_step) {
   for (std::string_view set : {"reference", "portable", "auto"}) {
     schedule<float> s{g, {4, {"y"}, true}, table<float>(set)};
     fill(s, *g, 4);
-    auto weights = initial_weights(*g, 1);
-    std::vector<float> gradient(weights.size());
-    auto rows = numbers(4);
-    schedule_inputs<float> in{.seed = 1, .step = 0, .row_numbers = rows, .weights = weights};
-    auto before = allocations();
-    for (in.step = 0; in.step < 3; ++in.step) {
-      s.run(in, gradient);
-      auto health = s.inspect(in, gradient);
-      EXPECT_TRUE(health.ok());
-    }
-    EXPECT_EQ(allocations(), before) << set;
+    SCOPED_TRACE(set);
+    expect_no_allocation(s, *g);
   }
   auto before = allocations();
   std::vector<int> one(10);

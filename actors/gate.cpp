@@ -73,9 +73,14 @@ void gate::accept_all() {
       return;
     }
     if (strangers_.size() >= limits_.handshakes)
-      strangers_.erase(strangers_.begin());
+      make_room();
     strangers_.push_back({std::move(socket), clock::now() + limits_.patience, std::nullopt, POLLIN});
   }
+}
+
+void gate::make_room() {
+  auto silent = std::find_if(strangers_.begin(), strangers_.end(), [](const stranger& s) { return !s.session; });
+  strangers_.erase(silent != strangers_.end() ? silent : strangers_.begin());
 }
 
 bool gate::greet(stranger& s) {

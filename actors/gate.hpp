@@ -4,7 +4,6 @@
 #include <enn/actors/tls.hpp>
 #include <enn/serialization/posix.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -15,7 +14,8 @@
 namespace enn::actors {
 
 struct gate_limits {
-  /// Handshakes at once. One more takes the place of the oldest, so that nobody can keep others out by being silent.
+  /// Handshakes at once. One more takes the place of the oldest that is silent, or of the oldest: whoever answers promptly gets
+  /// in, however many there are who do not.
   std::size_t handshakes = 64;
   /// For a whole handshake, however slowly it trickles.
   std::chrono::milliseconds patience{5000};
@@ -43,6 +43,7 @@ private:
   gate(serialization::descriptor listening, serialization::descriptor wake, tls guard, admission admit, gate_limits limits);
   void run();
   void accept_all();
+  void make_room();
   /// False: it is gone, as a friend or for good.
   bool greet(stranger& s);
 

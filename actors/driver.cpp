@@ -182,7 +182,7 @@ void driver_state::spawn_child(std::size_t rank) {
     case broker_rank:
       return adopt(broker, spawn_broker(system, self, "local", start.run, request.data, sampler, version, rules));
     case node_rank:
-      return adopt(node, spawn_node(system, broker, "local", start.run, request.data, request.workers, rules));
+      return adopt(node, spawn_node(system, broker, sampler, {"local", std::string{local_name}, start.run, request.data, request.workers}, rules));
   }
 }
 
@@ -327,7 +327,7 @@ void driver_state::finish() {
 void driver_state::on_predictions(const msg<wire::Block>& m) {
   if (at != phase::working || self->current_sender() != broker)
     return;
-  auto b = serialization::read(m, serialization::bounds_of(*start.run, *request.data));
+  auto b = serialization::read(m, serialization::bounds_of(*start.run));
   if (!b)
     return end(b.error());
   faults = {};
@@ -451,6 +451,10 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
     [=](predict_atom) {
       if (self->state.at == phase::working)
         self->send(self->state.broker, predict_atom_v);
+    },
+    [=](note_atom, const std::string& event, const std::string& node) {
+      self->state.note(event, {{"node", node}});
+      self->send(self->state.observer, note_atom_v, event, node);
     },
     [=](stop_atom) { self->state.stop(); },
     [=](restart_atom, std::uint64_t rank) {

@@ -27,6 +27,7 @@ run_outcome drive(caf::actor_system& system, run_request request, const on_progr
         predictions(m);
         self->send(driver, predict_atom_v);
       },
+      [](note_atom, const std::string&, const std::string&) {},
       [&](outcome_atom, const outcome_ptr& result) {
         outcome = *result;
         over = true;
@@ -76,7 +77,7 @@ caf::expected<run_outcome> train(caf::actor_system& system, run_request request,
 caf::expected<void> predict(caf::actor_system& system, run_ptr run, version_ptr version, data_ptr data,
                             std::vector<std::uint64_t> rows, std::uint32_t workers, const on_prediction& sink,
                             const std::atomic<bool>* stop, const policy& rules) {
-  auto limits = serialization::bounds_of(*run, *data);
+  auto limits = serialization::bounds_of(*run);
   run_request request{duty::predict, std::move(run), std::move(data), {}, workers, std::move(version), std::move(rows), {}, rules};
   auto take = [&](const msg<wire::Block>& m) {
     if (auto b = serialization::read(m, limits))

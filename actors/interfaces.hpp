@@ -179,6 +179,29 @@ using broker_actor = caf::typed_actor<
   // From itself, at every beat: who is silent, which leases are late.
   caf::reacts_to<caf::tick_atom>>;
 
+/// AGENT: keeps a node process in the run of its coordinator.
+using agent_actor = caf::typed_actor<
+  // From itself: try to join.
+  caf::reacts_to<restart_atom>,
+  // From the gate: the run is over. Confirms that it heard.
+  caf::replies_to<leave_atom>::with<bool>,
+  // From anybody: let the node finish its leases, then end.
+  caf::reacts_to<stop_atom>>;
+
+/// GATE: where node processes find the run; the one actor of a coordinator that is published.
+using gate_actor = caf::typed_actor<
+  // From an agent: what is the run, and who serves it? Fails with ec::protocol naming what differs, ec::unavailable while the
+  // broker is being started, ec::interrupted when the run is over.
+  caf::replies_to<join_atom, msg<wire::Enlistment>, agent_actor>::with<msg<wire::RunDefinition>, broker_actor, sampler_actor>,
+  // From anybody, passed on to the broker.
+  caf::replies_to<status_atom>::with<msg<wire::Members>>,
+  caf::replies_to<drain_atom, std::string, bool>::with<std::uint32_t>,
+  // From the driver: these serve from now on; null: nobody.
+  caf::reacts_to<serve_atom, broker_actor, sampler_actor>>;
+
+/// DIALLER: finds the gate of an address. Fails with ec::unavailable, and its caller tries again.
+using dialler_actor = caf::typed_actor<caf::replies_to<caf::connect_atom>::with<gate_actor>>;
+
 /// OBSERVER: for whom a driver works. Conforms to SUBSCRIBER.
 using observer_actor = caf::typed_actor<
   caf::reacts_to<progress_atom, msg<wire::Progress>>,
@@ -209,3 +232,11 @@ using driver_actor = caf::typed_actor<
   caf::reacts_to<caf::tick_atom>>;
 
 } // namespace enn::actors
+
+// Handles that travel between processes.
+CAF_BEGIN_TYPE_ID_BLOCK(enn_handles, caf::first_custom_type_id + 1080)
+  CAF_ADD_TYPE_ID(enn_handles, (enn::actors::agent_actor))
+  CAF_ADD_TYPE_ID(enn_handles, (enn::actors::broker_actor))
+  CAF_ADD_TYPE_ID(enn_handles, (enn::actors::node_actor))
+  CAF_ADD_TYPE_ID(enn_handles, (enn::actors::sampler_actor))
+CAF_END_TYPE_ID_BLOCK(enn_handles)

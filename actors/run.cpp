@@ -58,6 +58,7 @@ void hand_out(const serialization::block& b, const on_prediction& sink) {
 
 void configure(caf::actor_system_config& config) {
   config.add_message_types<caf::id_block::enn_actors>();
+  config.add_message_types<caf::id_block::enn_handles>();
 }
 
 void set_defaults(caf::actor_system_config& config) {

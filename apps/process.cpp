@@ -94,7 +94,8 @@ int exit_status(const caf::error& error) {
     case ec::kernel_unavailable:
     case ec::gave_up:
     case ec::bad_graph:
-    case ec::protocol: break;
+    case ec::protocol:
+    case ec::unavailable: break;
   }
   return 4;
 }

@@ -28,6 +28,7 @@ struct policy {
   std::uint64_t row_cache_bytes = std::uint64_t{512} << 20; // of a node without data
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds disk_timeout{600000};
+  std::chrono::milliseconds dial_timeout{5000};
   std::chrono::milliseconds longest_pause{2000}; // between attempts of a node to join
   std::chrono::milliseconds farewell{2000};      // for node processes to hear that the run is over
   std::chrono::milliseconds stop_grace{10000};   // for a child to end, before it is abandoned

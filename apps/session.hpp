@@ -2,6 +2,7 @@
 #pragma once
 #include "process.hpp"
 
+#include <enn/actors/network.hpp>
 #include <enn/actors/run.hpp>
 
 #include <caf/actor_system.hpp>
@@ -12,16 +13,19 @@ namespace enn::apps {
 
 class session {
 public:
-  session() : system_{config_} {}
+  /// With credentials it can reach other processes, and be reached.
+  explicit session(const serialization::credentials* own = nullptr) : config_{own}, system_{config_} {}
   caf::actor_system& system() { return system_; }
   const std::atomic<bool>* stop() const { return signals_.asked(); }
   stop_signals& signals() { return signals_; }
 
 private:
   struct system_config : caf::actor_system_config {
-    system_config() {
+    explicit system_config(const serialization::credentials* own) {
       actors::configure(*this);
       actors::set_defaults(*this);
+      if (own)
+        actors::use_credentials(*this, *own);
     }
   };
   stop_signals signals_; // before any thread of the system

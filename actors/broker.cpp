@@ -165,6 +165,8 @@ void broker_state::on_down(const caf::down_msg& down) {
   if (down.source == driver.address())
     return self->quit(caf::exit_reason::user_shutdown);
   if (auto epoch = members.epoch_of(down.source)) {
+    if (down.reason)
+      spdlog::info("The broker loses node {}: {}", members.find(*epoch)->hello.name, reason_text(down.reason));
     note(down.reason ? "lost" : "left", members.find(*epoch)->hello.name);
     forget(*epoch);
     issue();

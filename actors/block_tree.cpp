@@ -44,6 +44,19 @@ block_tree::verdict block_tree::put(block b) {
   return verdict::taken;
 }
 
+std::vector<std::uint32_t> block_tree::drop(std::uint32_t first, std::uint32_t count) {
+  std::vector<std::uint32_t> gone;
+  std::erase_if(blocks_, [&](const auto& entry) {
+    const auto& b = entry.second;
+    if (b.first >= first + count || first >= b.first + b.count)
+      return false;
+    for (auto i = b.first; i < b.first + b.count; ++i)
+      gone.push_back(i);
+    return true;
+  });
+  return gone;
+}
+
 void block_tree::merge_up(std::uint32_t first) {
   for (auto it = blocks_.find(first); it->second.count < leases_;) {
     auto other = blocks_.find(it->second.first ^ it->second.count);

@@ -24,6 +24,9 @@ public:
   /// Adds the block and sums siblings as far up as they are there. Pre: the range is aligned (wire checks it).
   verdict put(block b);
 
+  /// Removes all blocks that hold a lease of this range; answers the leases that are gone with them.
+  std::vector<std::uint32_t> drop(std::uint32_t first, std::uint32_t count);
+
   bool complete() const { return blocks_.size() == 1 && blocks_.begin()->second.count == leases_; }
   bool covers(std::uint32_t lease) const;
   std::uint32_t leases() const { return leases_; }

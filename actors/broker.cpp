@@ -1,13 +1,14 @@
 #include <enn/actors/broker.hpp>
 
-#include <enn/actors/block_tree.hpp>
-#include <enn/actors/lease_book.hpp>
+#include <enn/actors/membership.hpp>
 #include <enn/actors/spawn.hpp>
+#include <enn/actors/task.hpp>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <map>
 
 namespace enn::actors {
@@ -16,29 +17,8 @@ namespace {
 using serialization::lease;
 using serialization::row_list;
 using serialization::weights_id;
-
-/// What the broker is at: a step, an evaluation, or a pass of predictions. Rows are cut into leases by `cuts`.
-struct task {
-  std::uint64_t number = 0;
-  model::lease_kind kind = model::lease_kind::train;
-  std::int64_t step = 0;
-  weights_id weights;
-  row_list rows;
-  std::vector<std::size_t> cuts; // lease i: rows[cuts[i]] .. rows[cuts[i + 1]]
-  lease_book book;
-  block_tree sums{1};                            // train
-  std::vector<std::vector<double>> losses;       // evaluate: one entry a lease
-  std::uint32_t master_leases = 0, reissues = 0, conflicts = 0;
-
-  std::span<const std::uint64_t> rows_of(std::uint32_t index) const {
-    return std::span{rows.rows}.subspan(cuts[index], cuts[index + 1] - cuts[index]);
-  }
-};
-
-struct member {
-  node_actor node;
-  std::uint32_t credit = 0;
-};
+using epoch_t = membership::epoch;
+using clock = std::chrono::steady_clock;
 
 struct broker_state;
 using self_ptr = broker_actor::stateful_pointer<broker_state>;
@@ -55,31 +35,46 @@ struct broker_state {
   policy rules;
   serialization::bounds limits;
 
-  std::map<std::uint64_t, member> members; // by epoch
-  std::uint64_t last_epoch = 0;
+  membership members;
   version_ptr current;                     // what is trained, evaluated, predicted with
   version spare;                           // the one before, whose memory the next one takes if nobody holds it
   std::map<weights_id, msg<wire::Weights>> published; // of the two newest versions
   std::optional<task> work;
   std::uint64_t last_task = 0;
+  std::deque<clock::duration> usual;       // how long the latest leases took
   std::optional<row_list> ahead;           // rows of the step after this one
   serialization::progress report;          // of the step in the making
   std::chrono::steady_clock::time_point began;
   std::uint32_t unacknowledged = 0;        // blocks of predictions
 
   // members
-  caf::result<std::uint64_t> enlist(const msg<wire::Enlistment>& m, const node_actor& node);
-  void forget(std::uint64_t epoch);
-  void expel(std::uint64_t epoch, const caf::error& why);
+  caf::result<epoch_t> enlist(const msg<wire::Enlistment>& m, const node_actor& node);
+  void forget(epoch_t epoch);
+  void fence(epoch_t epoch, std::string_view why);
+  void expel(epoch_t epoch, const caf::error& why);
   void on_down(const caf::down_msg& down);
-  void credit(std::uint64_t epoch, std::uint32_t room);
+  void credit(epoch_t epoch, std::uint32_t room);
+  void beat(epoch_t epoch);
+  void tick();
+  caf::result<msg<wire::Members>> status();
+  caf::result<std::uint32_t> drain(const std::string& who, bool now);
+  void dismiss_drained();
+  void note(std::string_view event, const std::string& node) { self->send(driver, note_atom_v, std::string{event}, node); }
   // leases
-  void begin(model::lease_kind kind, row_list rows, std::vector<std::size_t> cuts);
+  void begin(model::lease_kind kind, row_list rows, row_cuts cuts);
   void issue();
+  void issue_late_ones();
   msg<wire::Lease> make_lease(lease_book::ticket t) const;
-  void done(std::uint64_t epoch, const msg<wire::Block>& m);
-  void failed(std::uint64_t epoch, const msg<wire::Failure>& m);
-  void accept_train(block b);
+  void failed(epoch_t epoch, const msg<wire::Failure>& m);
+  // results
+  void done(epoch_t epoch, const msg<wire::Block>& m);
+  void offer(epoch_t epoch, std::uint64_t number, const msg<wire::Block>& head);
+  void fetch_next(epoch_t epoch);
+  void fetch(epoch_t epoch, std::uint64_t number, std::uint32_t chunk);
+  void end_fetch(epoch_t epoch, const caf::error& why);
+  void accept(epoch_t epoch, block b, const msg<wire::Block>* whole);
+  void accept_train(epoch_t epoch, block b);
+  void count_done(epoch_t epoch, std::uint32_t first, std::uint32_t count);
   void conflict(const block& b);
   // versions
   void advance();
@@ -92,30 +87,15 @@ struct broker_state {
   void finish_evaluation();
   void hand_over();
   weights_id evaluated_id() const;
-  caf::result<msg<wire::Weights>> weights(std::int64_t step, bool averaged, std::uint32_t chunk);
+  caf::result<msg<wire::Weights>> weights(weights_id id, std::uint32_t chunk, std::uint32_t chunks);
   // predictions
   void predict(const msg<wire::Rows>& m);
 };
 
 constexpr std::uint32_t prediction_window = 8;
+constexpr std::size_t remembered_leases = 64;
 
-// -- cuts -----------------------------------------------------------------------------------------------------------------
-
-std::vector<std::size_t> cuts_of_step(std::span<const std::uint64_t> rows, std::int64_t leases) {
-  std::vector<std::size_t> cuts{0};
-  for (std::int64_t i = 0; i < leases; ++i)
-    cuts.push_back(cuts.back() + model::rows_of_lease(rows, i, leases).size());
-  return cuts;
-}
-
-/// Pieces no larger than a training lease, so that a worker needs no more memory for them.
-std::vector<std::size_t> cuts_of_pieces(std::size_t rows, const model::train_config& train) {
-  auto piece = static_cast<std::size_t>((train.batch_rows + train.leases - 1) / train.leases);
-  std::vector<std::size_t> cuts{0};
-  while (cuts.back() < rows)
-    cuts.push_back(std::min(cuts.back() + piece, rows));
-  return cuts;
-}
+// -- losses ---------------------------------------------------------------------------------------------------------------
 
 /// The loss that is recorded for choosing the best step: of the final prediction; the others only help training.
 double validation_loss(const model::graph& graph, std::span<const double> losses) {
@@ -141,49 +121,114 @@ std::vector<std::pair<std::string, double>> terms_of(const model::graph& graph, 
 
 // -- members --------------------------------------------------------------------------------------------------------------
 
-caf::result<std::uint64_t> broker_state::enlist(const msg<wire::Enlistment>& m, const node_actor& node) {
+caf::result<epoch_t> broker_state::enlist(const msg<wire::Enlistment>& m, const node_actor& node) {
   auto theirs = serialization::read(m);
   if (!theirs)
     return theirs.error();
-  if (auto same = check_same(serialization::enlist(cluster, 1, run->kernels), *theirs); !same)
+  if (auto same = check_same(serialization::enlist(cluster, "", 1, run->kernels), *theirs); !same)
     return same.error();
-  for (auto it = members.begin(); it != members.end();)
-    if (auto known = it++; known->second.node == node)
-      forget(known->first);
+  while (auto known = members.epoch_of(node.address()))
+    forget(*known);
   self->monitor(node);
-  members.emplace(++last_epoch, member{node});
-  spdlog::debug("The broker enlists a node with {} workers, epoch {}", theirs->workers, last_epoch);
-  return last_epoch;
+  spdlog::debug("The broker enlists node {} with {} workers", theirs->name, theirs->workers);
+  note("enlisted", theirs->name);
+  return members.add(node, std::move(*theirs));
 }
 
-void broker_state::forget(std::uint64_t epoch) {
-  self->demonitor(members.at(epoch).node.address());
-  members.erase(epoch);
+void broker_state::forget(epoch_t epoch) {
+  self->demonitor(members.find(epoch)->node.address());
+  members.remove(epoch);
   if (work)
     work->reissues += work->book.release(epoch);
+}
+
+/// Whatever the node still sends under this epoch is ignored; if it lives it enlists anew.
+void broker_state::fence(epoch_t epoch, std::string_view why) {
+  auto* m = members.find(epoch);
+  spdlog::warn("The broker gives the leases of node {} to others: {}", m->hello.name, why);
+  note("fenced", m->hello.name);
+  self->send(m->node, fence_atom_v, epoch);
+  forget(epoch);
+}
+
+/// A node that breaks the protocol: its leases go to others, and it ends, saying why.
+void broker_state::expel(epoch_t epoch, const caf::error& why) {
+  auto* m = members.find(epoch);
+  spdlog::error("The broker expels node {}: {}", m->hello.name, text_of(why));
+  note("expelled", m->hello.name);
+  self->send_exit(m->node, why);
+  forget(epoch);
+  issue();
 }
 
 void broker_state::on_down(const caf::down_msg& down) {
   if (down.source == driver.address())
     return self->quit(caf::exit_reason::user_shutdown);
-  for (const auto& [epoch, m] : members)
-    if (m.node.address() == down.source) {
-      forget(epoch);
-      return issue();
-    }
+  if (auto epoch = members.epoch_of(down.source)) {
+    if (down.reason)
+      spdlog::info("The broker loses node {}: {}", members.find(*epoch)->hello.name, reason_text(down.reason));
+    note(down.reason ? "lost" : "left", members.find(*epoch)->hello.name);
+    forget(*epoch);
+    issue();
+  }
 }
 
-void broker_state::credit(std::uint64_t epoch, std::uint32_t room) {
-  auto it = members.find(epoch);
-  if (it == members.end())
-    return;
-  it->second.credit += room;
+void broker_state::credit(epoch_t epoch, std::uint32_t room) {
+  if (auto* m = members.find(epoch)) {
+    m->credit += room;
+    issue();
+  }
+}
+
+void broker_state::beat(epoch_t epoch) {
+  if (auto* m = members.find(epoch))
+    m->silent = 0;
+  else if (auto node = caf::actor_cast<node_actor>(self->current_sender()))
+    self->send(node, fence_atom_v, epoch); // it was suspected, and lives
+}
+
+/// Beats are counted, not timed: a broker that slept finds them in its mailbox, and suspects nobody.
+void broker_state::tick() {
+  for (auto epoch : members.count_beat(rules.silent_beats))
+    fence(epoch, "it is silent");
+  issue_late_ones();
   issue();
+  self->delayed_send(self, rules.beat, caf::tick_atom_v);
+}
+
+caf::result<msg<wire::Members>> broker_state::status() {
+  serialization::member_list all{current->state.step, run->total_steps, {}};
+  for (const auto& [epoch, m] : members)
+    all.members.push_back({m.hello.name, m.hello.machine, m.hello.workers, epoch, work ? work->book.out_at(epoch) : 0, m.leases_done,
+                           m.silent, m.draining});
+  return serialization::write(all);
+}
+
+caf::result<std::uint32_t> broker_state::drain(const std::string& who, bool now) {
+  auto epochs = members.named(who);
+  if (epochs.empty())
+    return fail(ec::bad_usage, "there is no node " + who + "; enn node status lists them");
+  if (who == local_name)
+    return fail(ec::bad_usage, "node " + who + " is the coordinator's own; enn train --coordinator-only starts without it");
+  for (auto epoch : epochs) {
+    members.find(epoch)->draining = true;
+    if (now && work)
+      work->reissues += work->book.release(epoch);
+  }
+  dismiss_drained();
+  issue();
+  return static_cast<std::uint32_t>(epochs.size());
+}
+
+void broker_state::dismiss_drained() {
+  for (auto& [epoch, m] : members)
+    if (m.draining && (!work || work->book.out_at(epoch) == 0))
+      self->send(m.node, leave_atom_v);
 }
 
 // -- leases ---------------------------------------------------------------------------------------------------------------
 
-void broker_state::begin(model::lease_kind kind, row_list rows, std::vector<std::size_t> cuts) {
+void broker_state::begin(model::lease_kind kind, row_list rows, row_cuts cuts) {
   auto leases = static_cast<std::uint32_t>(cuts.size() - 1);
   auto& t = work.emplace();
   t.number = ++last_task;
@@ -203,16 +248,35 @@ void broker_state::issue() {
   if (!work)
     return;
   for (auto& [epoch, m] : members)
-    while (m.credit > 0) {
+    while (m.credit > 0 && !m.draining && !work->is_disputed(m.node.address())) {
       if (work->kind == model::lease_kind::predict && unacknowledged >= prediction_window)
         return;
-      auto ticket = work->book.issue(epoch);
+      auto ticket = work->book.issue(epoch, self->clock().now());
       if (!ticket)
-        return;
+        break;
       --m.credit;
       unacknowledged += work->kind == model::lease_kind::predict && ticket->attempt == 0;
       self->send(m.node, lease_atom_v, epoch, make_lease(*ticket));
     }
+}
+
+/// A lease that takes far longer than usual goes to another node too; whoever answers first counts.
+void broker_state::issue_late_ones() {
+  if (!work || usual.empty())
+    return;
+  std::vector<clock::duration> sorted{usual.begin(), usual.end()};
+  auto median = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), median, sorted.end());
+  auto most = std::max<clock::duration>(3 * *median, rules.late_lease);
+  for (std::uint32_t i = 0; i < work->book.size(); ++i) {
+    if (!work->book.is_out(i) || self->clock().now() - work->book.since(i) <= most || !members.has_room_beside(work->book.holder(i)))
+      continue;
+    if (auto* m = members.find(work->book.holder(i)))
+      note("late", m->hello.name);
+    work->book.wait_elsewhere(i);
+    ++work->reissues;
+    issue();
+  }
 }
 
 msg<wire::Lease> broker_state::make_lease(lease_book::ticket t) const {
@@ -224,66 +288,9 @@ msg<wire::Lease> broker_state::make_lease(lease_book::ticket t) const {
                                     .rows = {rows.begin(), rows.end()}, .denominator = work->rows.denominator});
 }
 
-void broker_state::done(std::uint64_t epoch, const msg<wire::Block>& m) {
-  if (!members.contains(epoch))
-    return;
-  auto b = serialization::read(m, limits);
-  if (!b)
-    return expel(epoch, b.error());
-  if (!work || b->task != work->number || b->kind != work->kind
-      || std::uint64_t{b->first} + b->count > work->book.size())
-    return; // of an earlier epoch or task
-  if (b->kind == model::lease_kind::train)
-    return accept_train(std::move(*b));
-  if (b->count != 1 || work->book.is_done(b->first))
-    return;
-  work->book.done(b->first, 1);
-  if (b->kind == model::lease_kind::evaluate) {
-    work->losses[b->first] = std::move(b->losses);
-    if (work->book.complete())
-      finish_evaluation();
-  } else {
-    self->send(driver, predict_atom_v, m);
-    if (work->book.complete())
-      work.reset();
-  }
-}
-
-void broker_state::accept_train(block b) {
-  auto first = b.first, count = b.count;
-  switch (work->sums.put(b)) {
-    case block_tree::verdict::contained: return;
-    case block_tree::verdict::conflict: return conflict(b);
-    case block_tree::verdict::taken: break;
-  }
-  work->book.done(first, count);
-  if (work->sums.complete())
-    finish_step();
-}
-
-/// A node that breaks the protocol: its leases go to others, and it ends, saying why.
-void broker_state::expel(std::uint64_t epoch, const caf::error& why) {
-  spdlog::error("The broker expels the node of epoch {}: {}", epoch, text_of(why));
-  self->send_exit(members.at(epoch).node, why);
-  forget(epoch);
-  issue();
-}
-
-/// Two results for one range: both are dropped and the range is computed a third time. Once is an incident, twice is the end.
-void broker_state::conflict(const block& b) {
-  spdlog::error("Leases {}+{} of step {} came back twice with different bits; they are computed again", b.first, b.count, work->step);
-  if (++work->conflicts > 1)
-    return self->quit(fail(ec::not_reproducible, "step " + std::to_string(work->step) + ": lease " + std::to_string(b.first)
-                                                   + " gives different bits on different workers"));
-  for (auto i = b.first; i < b.first + b.count; ++i)
-    work->book.wait_again(i);
-  work->reissues += b.count;
-  issue();
-}
-
-void broker_state::failed(std::uint64_t epoch, const msg<wire::Failure>& m) {
+void broker_state::failed(epoch_t epoch, const msg<wire::Failure>& m) {
   auto f = serialization::read(m);
-  if (!f || !members.contains(epoch) || !work || f->task != work->number || f->index >= work->book.size()
+  if (!f || !members.find(epoch) || !work || f->task != work->number || f->index >= work->book.size()
       || work->book.is_done(f->index) || f->attempt != work->book.attempt(f->index))
     return;
   if (f->attempt + 1 >= rules.lease_attempts)
@@ -293,6 +300,152 @@ void broker_state::failed(std::uint64_t epoch, const msg<wire::Failure>& m) {
   work->book.wait_again(f->index);
   ++work->reissues;
   issue();
+}
+
+// -- results --------------------------------------------------------------------------------------------------------------
+
+void broker_state::done(epoch_t epoch, const msg<wire::Block>& m) {
+  if (!members.find(epoch))
+    return;
+  auto b = serialization::read(m, limits);
+  if (!b)
+    return expel(epoch, b.error());
+  accept(epoch, std::move(*b), &m);
+}
+
+void broker_state::offer(epoch_t epoch, std::uint64_t number, const msg<wire::Block>& head) {
+  auto* m = members.find(epoch);
+  if (!m)
+    return;
+  auto b = serialization::read_head(head, limits);
+  if (!b)
+    return expel(epoch, b.error());
+  m->incoming.push_back({number, std::move(*b)});
+  if (m->incoming.size() == 1)
+    fetch_next(epoch);
+}
+
+/// One block of a node at a time, and of that one piece, so that its beats get through.
+void broker_state::fetch_next(epoch_t epoch) {
+  auto& incoming = members.find(epoch)->incoming;
+  while (!incoming.empty() && !(work && work->has(incoming.front().block)))
+    incoming.pop_front(); // of an earlier task
+  if (!incoming.empty())
+    fetch(epoch, incoming.front().number, 0);
+}
+
+void broker_state::fetch(epoch_t epoch, std::uint64_t number, std::uint32_t chunk) {
+  self->request(members.find(epoch)->node, rules.request_timeout, fetch_atom_v, number, chunk)
+    .then(
+      [=, this](const msg<wire::Piece>& piece) {
+        auto* m = members.find(epoch);
+        if (!m || m->incoming.empty() || m->incoming.front().number != number)
+          return;
+        auto& b = m->incoming.front().block;
+        auto next = serialization::read_piece(piece, b);
+        if (!next)
+          return expel(epoch, next.error());
+        if (*next > 0)
+          return fetch(epoch, number, *next);
+        if (auto whole = serialization::check_hash(b); !whole)
+          return expel(epoch, whole.error());
+        auto complete = std::move(b);
+        m->incoming.pop_front();
+        fetch_next(epoch);
+        accept(epoch, std::move(complete), nullptr);
+      },
+      [=, this](caf::error& e) { end_fetch(epoch, e); });
+}
+
+/// The node has it no more: its leases are computed again.
+void broker_state::end_fetch(epoch_t epoch, const caf::error& why) {
+  auto* m = members.find(epoch);
+  if (!m || m->incoming.empty())
+    return;
+  auto& b = m->incoming.front().block;
+  spdlog::debug("The broker cannot fetch leases {}+{} from node {}: {}", b.first, b.count, m->hello.name, text_of(why));
+  if (work && work->has(b))
+    for (auto i = b.first; i < b.first + b.count; ++i)
+      if (work->book.is_out_at(i, epoch)) {
+        work->book.wait_again(i);
+        ++work->reissues;
+      }
+  m->incoming.pop_front();
+  fetch_next(epoch);
+  issue();
+}
+
+/// `whole`: the message that it came in, if it came in one.
+void broker_state::accept(epoch_t epoch, block b, const msg<wire::Block>* whole) {
+  if (!work || !work->has(b))
+    return; // of an earlier task
+  if (b.kind == model::lease_kind::train)
+    return accept_train(epoch, std::move(b));
+  if (b.count != 1 || work->book.is_done(b.first))
+    return;
+  count_done(epoch, b.first, 1);
+  if (b.kind == model::lease_kind::evaluate) {
+    work->losses[b.first] = std::move(b.losses);
+    if (work->book.complete())
+      finish_evaluation();
+  } else {
+    self->send(driver, predict_atom_v, whole ? *whole : serialization::write(b));
+    if (work->book.complete())
+      work.reset();
+  }
+  dismiss_drained();
+}
+
+void broker_state::accept_train(epoch_t epoch, block b) {
+  auto first = b.first, count = b.count;
+  switch (work->compare(b, members.find(epoch)->node.address())) {
+    case task::comparison::agrees: break;
+    case task::comparison::differs: return conflict(b);
+    case task::comparison::decided:
+      for (const auto& liar : std::exchange(work->liars, {}))
+        if (auto known = members.epoch_of(liar))
+          expel(*known, fail(ec::not_reproducible, "lease " + std::to_string(first) + " of step " + std::to_string(work->step)
+                                                     + " has other bits here than on two other nodes"));
+      break;
+  }
+  if (work->sums.put(std::move(b)) == block_tree::verdict::contained)
+    return;
+  count_done(epoch, first, count);
+  if (work->sums.complete())
+    finish_step();
+  dismiss_drained();
+}
+
+/// Somebody computed wrongly. Both are fenced, and a third node decides who it was.
+void broker_state::conflict(const block& b) {
+  spdlog::error("Leases {}+{} of step {} came back twice with different bits; they are computed again", b.first, b.count, work->step);
+  for (auto i : work->sums.drop(b.first, b.count))
+    work->book.wait_again(i);
+  work->reissues += b.count;
+  std::string names;
+  for (const auto& node : work->disputed)
+    if (auto epoch = members.epoch_of(node)) {
+      names += (names.empty() ? "" : " and ") + members.find(*epoch)->hello.name;
+      fence(*epoch, "its result differs from another node's");
+    }
+  auto is_disputed = [this](const auto& m) { return work->is_disputed(m.second.node.address()); };
+  if (work->disputed.size() > 2 || std::all_of(members.begin(), members.end(), is_disputed))
+    return self->quit(fail(ec::not_reproducible, "step " + std::to_string(work->step) + ": lease " + std::to_string(b.first)
+                                                   + " has different bits on nodes " + names + ", and no other node can decide; "
+                                                     "check these machines (enn doctor, memory test)"));
+  issue();
+}
+
+void broker_state::count_done(epoch_t epoch, std::uint32_t first, std::uint32_t count) {
+  for (auto i = first; i < first + count; ++i)
+    if (work->book.is_out(i)) {
+      usual.push_back(self->clock().now() - work->book.since(i));
+      if (usual.size() > remembered_leases)
+        usual.pop_front();
+    }
+  work->book.done(first, count);
+  if (auto* m = members.find(epoch))
+    m->leases_done += count;
 }
 
 // -- versions -------------------------------------------------------------------------------------------------------------
@@ -415,21 +568,23 @@ weights_id broker_state::evaluated_id() const {
   return {current->state.step, !current->tensors.average.empty()};
 }
 
-/// One immutable message for everybody. Only weights of the current version are asked for, or of one that just ended.
-caf::result<msg<wire::Weights>> broker_state::weights(std::int64_t step, bool averaged, std::uint32_t chunk) {
-  weights_id id{step, averaged};
-  if (chunk == 0)
+/// Only weights of the current version are asked for, or of one that just ended. Receivers in this process get one immutable
+/// message, the others pieces.
+caf::result<msg<wire::Weights>> broker_state::weights(weights_id id, std::uint32_t chunk, std::uint32_t chunks) {
+  bool whole = chunk == 0 && chunks == serialization::all_chunks;
+  if (whole)
     if (auto it = published.find(id); it != published.end())
       return it->second;
-  if (step != current->state.step)
-    return fail(ec::protocol, "weights of step " + std::to_string(step) + " are gone; this is step " + std::to_string(current->state.step));
+  if (id.step != current->state.step)
+    return fail(ec::protocol, "weights of step " + std::to_string(id.step) + " are gone; this is step "
+                                + std::to_string(current->state.step));
   const auto& tensors = current->tensors;
-  auto values = averaged ? model::evaluated_weights(tensors) : std::span<const float>{tensors.weights};
+  auto values = id.averaged ? model::evaluated_weights(tensors) : std::span<const float>{tensors.weights};
   if (std::uint64_t{chunk} * serialization::chunk_bytes > values.size_bytes())
     return fail(ec::protocol, "weights have no chunk " + std::to_string(chunk));
-  auto m = serialization::write_weights(id, values, chunk);
-  if (chunk == 0) {
-    std::erase_if(published, [&](const auto& p) { return p.first.step + 1 < step; });
+  auto m = serialization::write_weights(id, values, chunk, chunks);
+  if (whole) {
+    std::erase_if(published, [&](const auto& p) { return p.first.step + 1 < id.step; });
     published.emplace(id, m);
   }
   return m;
@@ -453,7 +608,7 @@ broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::stri
   st.self = self;
   st.driver = std::move(driver);
   st.cluster = std::move(cluster);
-  st.limits = serialization::bounds_of(*run, *data);
+  st.limits = serialization::bounds_of(*run);
   st.run = std::move(run);
   st.data = std::move(data);
   st.sampler = std::move(sampler);
@@ -461,6 +616,7 @@ broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::stri
   st.rules = std::move(rules);
   self->monitor(st.driver);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
+  self->delayed_send(self, st.rules.beat, caf::tick_atom_v);
   return {
     [=](advance_atom) { self->state.advance(); },
     [=](evaluate_atom, std::uint8_t part) { self->state.evaluate(static_cast<model::part>(part)); },
@@ -472,8 +628,15 @@ broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::stri
     [=](enlist_atom, const msg<wire::Enlistment>& m, const node_actor& node) { return self->state.enlist(m, node); },
     [=](credit_atom, std::uint64_t epoch, std::uint32_t room) { self->state.credit(epoch, room); },
     [=](done_atom, std::uint64_t epoch, const msg<wire::Block>& m) { self->state.done(epoch, m); },
+    [=](offer_atom, std::uint64_t epoch, std::uint64_t number, const msg<wire::Block>& head) { self->state.offer(epoch, number, head); },
     [=](failed_atom, std::uint64_t epoch, const msg<wire::Failure>& m) { self->state.failed(epoch, m); },
-    [=](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk) { return self->state.weights(step, averaged, chunk); }};
+    [=](beat_atom, std::uint64_t epoch) { self->state.beat(epoch); },
+    [=](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk, std::uint32_t chunks) {
+      return self->state.weights({step, averaged}, chunk, chunks);
+    },
+    [=](status_atom) { return self->state.status(); },
+    [=](drain_atom, const std::string& who, bool now) { return self->state.drain(who, now); },
+    [=](caf::tick_atom) { self->state.tick(); }};
 }
 
 } // namespace

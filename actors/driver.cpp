@@ -2,6 +2,7 @@
 
 #include <enn/actors/broker.hpp>
 #include <enn/actors/checkpointer.hpp>
+#include <enn/actors/gate.hpp>
 #include <enn/actors/journal.hpp>
 #include <enn/actors/node.hpp>
 #include <enn/actors/recorder.hpp>
@@ -21,8 +22,8 @@ namespace {
 enum class phase : std::uint8_t { preparing, working, finishing, stopping };
 
 /// Children in order: each may use those before it, so a restart takes along those after it.
-enum rank : std::size_t { recorder_rank, checkpointer_rank, sampler_rank, broker_rank, node_rank, ranks };
-constexpr std::array<const char*, ranks> rank_names{"recorder", "checkpointer", "sampler", "broker", "node"};
+enum rank : std::size_t { gate_rank, recorder_rank, checkpointer_rank, sampler_rank, broker_rank, node_rank, ranks };
+constexpr std::array<const char*, ranks> rank_names{"gate", "recorder", "checkpointer", "sampler", "broker", "node"};
 
 std::string_view name_of(duty what) {
   switch (what) {
@@ -50,6 +51,7 @@ struct driver_state {
   bool stop_asked = false;
   bool stepping = false; // the broker makes a step
 
+  gate_actor gate;
   recorder_actor recorder;
   checkpointer_actor checkpointer;
   sampler_actor sampler;
@@ -75,6 +77,7 @@ struct driver_state {
   void restart_from(std::size_t rank);
   void spawn_from(std::size_t first);
   void spawn_child(std::size_t rank);
+  void open_gate();
   void go_on();
   // work
   void on_version(const version_ptr& v, const msg<wire::Progress>& m);
@@ -148,7 +151,7 @@ void driver_state::restart_from(std::size_t rank) {
 }
 
 void driver_state::spawn_from(std::size_t first) {
-  for (auto rank = first; rank < ranks; ++rank)
+  for (auto rank = first; rank < ranks && at != phase::stopping; ++rank)
     spawn_child(rank);
   if (first <= broker_rank)
     stepping = false;
@@ -165,6 +168,10 @@ void driver_state::spawn_child(std::size_t rank) {
     self->monitor(handle);
   };
   switch (rank) {
+    case gate_rank:
+      if (request.publish)
+        open_gate();
+      return;
     case recorder_rank:
       if (!trains())
         return;
@@ -180,10 +187,23 @@ void driver_state::spawn_child(std::size_t rank) {
       return;
     case sampler_rank: return adopt(sampler, spawn_sampler(system, self->address(), start.run, request.data, rules));
     case broker_rank:
-      return adopt(broker, spawn_broker(system, self, "local", start.run, request.data, sampler, version, rules));
+      adopt(broker, spawn_broker(system, self, request.cluster, start.run, request.data, sampler, version, rules));
+      if (gate)
+        self->send(gate, serve_atom_v, broker, sampler);
+      return;
     case node_rank:
-      return adopt(node, spawn_node(system, broker, "local", start.run, request.data, request.workers, rules));
+      if (request.workers > 0)
+        adopt(node, spawn_node(system, broker, sampler, {request.cluster, std::string{local_name}, start.run, request.data, request.workers}, rules));
+      return;
   }
+}
+
+void driver_state::open_gate() {
+  gate = spawn_gate(self->system(), self->address(), request.cluster, start.run, request.rules);
+  children[gate_rank] = gate.address();
+  self->monitor(gate);
+  if (auto reachable = request.publish(gate); !reachable)
+    end(reachable.error());
 }
 
 /// Asks for whatever is still to be done; called after the beginning and after every restart.
@@ -327,7 +347,7 @@ void driver_state::finish() {
 void driver_state::on_predictions(const msg<wire::Block>& m) {
   if (at != phase::working || self->current_sender() != broker)
     return;
-  auto b = serialization::read(m, serialization::bounds_of(*start.run, *request.data));
+  auto b = serialization::read(m, serialization::bounds_of(*start.run));
   if (!b)
     return end(b.error());
   faults = {};
@@ -370,6 +390,8 @@ void driver_state::on_fault(std::size_t rank, const caf::error& reason) {
   spdlog::warn("The driver starts the {} again: {}", rank_names[rank], reason_text(reason));
   note("restart", {{"child", std::string{rank_names[rank]}}, {"cause", reason_text(reason)}});
   ++outcome.restarts;
+  if (gate && rank > gate_rank && rank <= broker_rank)
+    self->send(gate, serve_atom_v, broker_actor{}, sampler_actor{});
   for (std::size_t i = ranks; i-- > rank + 1;)
     dismiss(i);
   down_from = std::min(down_from, rank);
@@ -451,6 +473,10 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
     [=](predict_atom) {
       if (self->state.at == phase::working)
         self->send(self->state.broker, predict_atom_v);
+    },
+    [=](note_atom, const std::string& event, const std::string& node) {
+      self->state.note(event, {{"node", node}});
+      self->send(self->state.observer, note_atom_v, event, node);
     },
     [=](stop_atom) { self->state.stop(); },
     [=](restart_atom, std::uint64_t rank) {

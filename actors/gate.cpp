@@ -1,103 +1,103 @@
 #include <enn/actors/gate.hpp>
 
-#include <sys/eventfd.h>
-#include <sys/poll.h>
-#include <sys/socket.h>
+#include <enn/actors/spawn.hpp>
+#include <enn/serialization/graph_wire.hpp>
 
 #include <algorithm>
-#include <csignal>
 
 namespace enn::actors {
+namespace {
 
-using serialization::descriptor;
+struct gate_state;
+using self_ptr = gate_actor::stateful_pointer<gate_state>;
+using welcome = caf::result<msg<wire::RunDefinition>, broker_actor, sampler_actor>;
 
-caf::expected<std::unique_ptr<gate>> gate::open(descriptor listening, tls guard, admission admit, gate_limits limits) {
-  descriptor wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-  if (!wake)
-    return fail(ec::io_failed, "cannot open a port: " + std::generic_category().message(errno));
-  return std::unique_ptr<gate>{new gate(std::move(listening), std::move(wake), std::move(guard), std::move(admit), limits)};
-}
+struct gate_state {
+  static inline const char* name = "gate";
+  self_ptr self = nullptr;
+  std::string cluster;
+  msg<wire::RunDefinition> run;
+  policy rules;
+  broker_actor broker;   // null: it is being started
+  sampler_actor sampler;
+  std::vector<agent_actor> agents;
+  std::size_t unheard = 0; // agents that have not confirmed the end
+  bool ending = false;
 
-gate::gate(descriptor listening, descriptor wake, tls guard, admission admit, gate_limits limits)
-  : listening_(std::move(listening)), wake_(std::move(wake)), guard_(std::move(guard)), admit_(std::move(admit)), limits_(limits) {
-  strangers_.reserve(limits_.handshakes);
-  sigset_t all, before; // signals are for the program's own threads
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread{[this] { run(); }};
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
+  welcome join(const msg<wire::Enlistment>& m, const agent_actor& agent);
+  void end();
+  void heard();
+};
 
-gate::~gate() {
-  ::eventfd_write(wake_.get(), 1);
-  thread_.join();
-}
-
-void gate::run() {
-  std::vector<pollfd> polled;
-  for (;;) {
-    auto now = clock::now();
-    bool rests = now < rests_until_;
-    // In order of age, so the first is the first to go.
-    auto next = rests ? rests_until_ : clock::time_point::max();
-    if (!strangers_.empty())
-      next = std::min(next, strangers_.front().until);
-    auto pause = next == clock::time_point::max() ? -1 : static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
-    polled.clear();
-    polled.push_back({wake_.get(), POLLIN, 0});
-    polled.push_back({listening_.get(), static_cast<short>(rests ? 0 : POLLIN), 0});
-    for (const auto& s : strangers_)
-      polled.push_back({s.socket.get(), s.awaits, 0});
-    if (::poll(polled.data(), polled.size(), pause == -1 ? -1 : std::max(pause, 0)) < 0)
-      continue; // a signal, or no memory: try again
-    if (polled[0].revents != 0)
-      return;
-    now = clock::now();
-    std::size_t place = 2;
-    std::erase_if(strangers_, [&](stranger& s) {
-      bool stirs = polled[place++].revents != 0;
-      return s.until <= now || (stirs && !greet(s));
-    });
-    if (polled[1].revents != 0)
-      accept_all();
+/// Kernels are the node's to check, once it knows the run.
+welcome gate_state::join(const msg<wire::Enlistment>& m, const agent_actor& agent) {
+  auto theirs = serialization::read(m);
+  if (!theirs)
+    return theirs.error();
+  if (auto same = check_same(serialization::enlist(cluster, "", 1, ""), *theirs); !same)
+    return same.error();
+  if (ending)
+    return fail(ec::interrupted, "the run is over");
+  if (std::find(agents.begin(), agents.end(), agent) == agents.end()) {
+    self->monitor(agent);
+    agents.push_back(agent);
   }
+  if (!broker)
+    return fail(ec::unavailable, "the run is being started; ask again");
+  return {run, broker, sampler};
 }
 
-void gate::accept_all() {
-  // Some at a time: those who wait for an answer get one in between.
-  for (std::size_t i = 0; i < limits_.handshakes / 2 + 1; ++i) {
-    descriptor socket{::accept4(listening_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
-    if (!socket) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-        rests_until_ = clock::now() + std::chrono::milliseconds{100};
-      return;
-    }
-    if (strangers_.size() >= limits_.handshakes)
-      make_room();
-    strangers_.push_back({std::move(socket), clock::now() + limits_.patience, std::nullopt, POLLIN});
-  }
+void gate_state::end() {
+  if (std::exchange(ending, true))
+    return;
+  unheard = agents.size() + 1;
+  for (const auto& agent : agents)
+    self->request(agent, rules.farewell, leave_atom_v).then([this](bool) { heard(); }, [this](caf::error&) { heard(); });
+  heard();
 }
 
-void gate::make_room() {
-  auto silent = std::find_if(strangers_.begin(), strangers_.end(), [](const stranger& s) { return !s.session; });
-  strangers_.erase(silent != strangers_.end() ? silent : strangers_.begin());
+void gate_state::heard() {
+  if (--unheard == 0)
+    self->quit(caf::exit_reason::user_shutdown);
 }
 
-bool gate::greet(stranger& s) {
-  if (!s.session) {
-    auto session = guard_.server(s.socket.get());
-    if (!session)
-      return false;
-    s.session = std::move(*session);
-  }
-  switch (s.session->handshake()) {
-    case tls_step::wants_read: s.awaits = POLLIN; return true;
-    case tls_step::wants_write: s.awaits = POLLOUT; return true;
-    case tls_step::failed: return false;
-    case tls_step::done: break;
-  }
-  admit_(std::move(s.socket), std::move(*s.session));
-  return false;
+gate_actor::behavior_type gate(self_ptr self, caf::actor_addr parent, std::string cluster, run_ptr run, policy rules) {
+  use_log(self);
+  auto& st = self->state;
+  st.self = self;
+  st.cluster = std::move(cluster);
+  st.run = serialization::write(*run);
+  st.rules = std::move(rules);
+  self->monitor(parent);
+  self->set_down_handler([=](caf::down_msg& down) {
+    if (down.source == parent)
+      self->state.end();
+    else
+      std::erase_if(self->state.agents, [&](const agent_actor& a) { return a.address() == down.source; });
+  });
+  self->set_exit_handler([=](caf::exit_msg&) { self->state.end(); });
+  return {
+    [=](serve_atom, const broker_actor& broker, const sampler_actor& sampler) {
+      self->state.broker = broker;
+      self->state.sampler = sampler;
+    },
+    [=](join_atom, const msg<wire::Enlistment>& m, const agent_actor& agent) { return self->state.join(m, agent); },
+    [=](status_atom) -> caf::result<msg<wire::Members>> {
+      if (!self->state.broker)
+        return fail(ec::unavailable, "the run is being started; ask again");
+      return self->delegate(self->state.broker, status_atom_v);
+    },
+    [=](drain_atom, const std::string& who, bool now) -> caf::result<std::uint32_t> {
+      if (!self->state.broker)
+        return fail(ec::unavailable, "the run is being started; ask again");
+      return self->delegate(self->state.broker, drain_atom_v, who, now);
+    }};
+}
+
+} // namespace
+
+gate_actor spawn_gate(caf::actor_system& system, caf::actor_addr parent, std::string cluster, run_ptr run, const policy& rules) {
+  return system.spawn(gate, std::move(parent), std::move(cluster), std::move(run), rules);
 }
 
 } // namespace enn::actors

@@ -1,59 +1,12 @@
-/// Lets strangers in, or not. What a connection can cost before it has shown a certificate of the cluster is bounded here: so
-/// many at once, each for so long, nothing but a socket until it says something, and never a byte beyond the handshake.
+/// Where node processes find a run. See GATE in interfaces.hpp.
 #pragma once
-#include <enn/actors/tls.hpp>
-#include <enn/serialization/posix.hpp>
-
-#include <chrono>
-#include <functional>
-#include <memory>
-#include <optional>
-#include <thread>
-#include <vector>
+#include <enn/actors/interfaces.hpp>
+#include <enn/actors/policy.hpp>
 
 namespace enn::actors {
 
-struct gate_limits {
-  /// Handshakes at once. One more takes the place of the oldest that is silent, or of the oldest: whoever answers promptly gets
-  /// in, however many there are who do not.
-  std::size_t handshakes = 64;
-  /// For a whole handshake, however slowly it trickles.
-  std::chrono::milliseconds patience{5000};
-};
-
-/// Accepts connections on a listening socket and makes their handshakes, on a thread of its own. Ends with the object.
-class gate {
-public:
-  /// Takes a connection that passed; called by the gate's thread.
-  using admission = std::function<void(serialization::descriptor socket, tls_session session)>;
-  static caf::expected<std::unique_ptr<gate>> open(serialization::descriptor listening, tls guard, admission admit, gate_limits limits);
-  gate(const gate&) = delete;
-  gate& operator=(const gate&) = delete;
-  ~gate();
-
-private:
-  using clock = std::chrono::steady_clock;
-  struct stranger {
-    serialization::descriptor socket;
-    clock::time_point until;
-    std::optional<tls_session> session; // once it has said something
-    short awaits;                       // events of poll
-  };
-
-  gate(serialization::descriptor listening, serialization::descriptor wake, tls guard, admission admit, gate_limits limits);
-  void run();
-  void accept_all();
-  void make_room();
-  /// False: it is gone, as a friend or for good.
-  bool greet(stranger& s);
-
-  serialization::descriptor listening_, wake_;
-  tls guard_;
-  admission admit_;
-  gate_limits limits_;
-  std::vector<stranger> strangers_; // the oldest first
-  clock::time_point rests_until_{}; // accepts nobody before; there was no descriptor left
-  std::thread thread_;
-};
+/// `cluster`: what agents must name. When `parent` ends, or tells it to, it tells all agents that the run is over, waits a moment
+/// for them to hear it, and ends.
+gate_actor spawn_gate(caf::actor_system& system, caf::actor_addr parent, std::string cluster, run_ptr run, const policy& rules);
 
 } // namespace enn::actors

@@ -1,19 +1,31 @@
 #include <enn/actors/node.hpp>
 
+#include <enn/actors/row_cache.hpp>
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/supervisor.hpp>
 
 #include <algorithm>
 #include <deque>
+#include <map>
+#include <set>
 
 namespace enn::actors {
 namespace {
 
 using serialization::weights_id;
 
+/// Goes to the supervisor when its weights and rows are there.
 struct waiting_lease {
   serialization::lease what;
   msg<wire::Lease> message;
+  weights_ptr weights;
+  rows_ptr source;
+};
+
+/// A block that the broker fetches piece by piece.
+struct offered_block {
+  std::uint64_t task = 0;
+  msg<wire::Block> block;
 };
 
 struct node_state;
@@ -23,31 +35,38 @@ struct node_state {
   static inline const char* name = "node";
   self_ptr self = nullptr;
   broker_actor broker;
-  std::string cluster;
-  run_ptr run;
-  data_ptr data;
-  std::uint32_t workers = 1;
+  sampler_actor sampler;
+  node_setup setup;
   policy rules;
+  serialization::bounds limits;
   supervisor_actor supervisor;
   std::uint64_t epoch = 0;                    // 0: not enlisted
   std::uint32_t faults = 0;                   // of the supervisor since its last block
+  std::uint32_t held = 0;                     // leases that the supervisor has not made room for
   std::deque<weights_ptr> weights;            // the two newest
-  std::vector<waiting_lease> waiting;         // for weights
+  std::set<weights_id> pulled;                // on their way
+  row_cache rows{0};                          // of nodes without data
+  bool fetching = false;                      // rows are on their way
+  std::deque<waiting_lease> waiting;
+  std::map<std::uint64_t, offered_block> offers;
+  std::uint64_t last_offer = 0;
   bool ending = false;
   caf::error reason;
 
   void start();
   void enlist();
   void take(std::uint64_t under, const msg<wire::Lease>& m);
+  void hand_on();
   weights_ptr find_weights(weights_id id) const;
   void pull(weights_id id, std::shared_ptr<flat_weights> into, std::uint32_t chunk);
   void keep(weights_ptr w);
   void give_back(weights_id id, const std::string& cause);
-  template <class Atom, class Value>
-  void pass_on(Atom atom, const Value& value) {
-    if (supervisor && self->current_sender() == supervisor) // not of an earlier one, whose leases were given back
-      self->send(broker, atom, epoch, value);
-  }
+  void fetch_rows();
+  void deliver(const msg<wire::Block>& m);
+  caf::result<msg<wire::Piece>> piece(std::uint64_t number, std::uint32_t chunk);
+  void make_room(std::uint32_t leases);
+  bool from_supervisor() const { return supervisor && self->current_sender() == supervisor; } // not an earlier one
+  void beat();
   void on_down(const caf::down_msg& down);
   void end(caf::error why);
 };
@@ -58,49 +77,60 @@ constexpr std::uint32_t leases_per_worker = 2;
 void node_state::start() {
   if (ending)
     return;
-  if (auto able = check_kernels(*run); !able) // enlisting would promise that it can
+  if (auto able = check_kernels(*setup.run); !able) // enlisting would promise that it can
     return end(able.error());
-  supervisor = spawn_supervisor(self->system(), self, run, data, workers, rules);
+  supervisor = spawn_supervisor(self->system(), self, setup.run, setup.workers, rules);
   self->monitor(supervisor);
+  held = 0;
   enlist();
 }
 
 void node_state::enlist() {
   epoch = 0;
   waiting.clear();
-  auto hello = serialization::enlist(cluster, workers, run->kernels);
+  offers.clear();
+  auto hello = serialization::enlist(setup.cluster, setup.name, setup.workers, setup.run->kernels);
   self->request(broker, rules.request_timeout, enlist_atom_v, serialization::write(hello), node_actor{self})
     .then(
       [=, this](std::uint64_t e) {
         epoch = e;
-        self->send(broker, credit_atom_v, epoch, workers * leases_per_worker);
+        auto room = setup.workers * leases_per_worker;
+        self->send(broker, credit_atom_v, epoch, room - std::min(room, held)); // what it still has counts for this epoch too
       },
       [=, this](caf::error& e) { end(std::move(e)); });
 }
 
-// -- leases and their weights -----------------------------------------------------------------------------------------------
+// -- leases, their weights and rows -----------------------------------------------------------------------------------------
 
 void node_state::take(std::uint64_t under, const msg<wire::Lease>& m) {
   if (under != epoch || ending)
     return;
-  auto l = serialization::read(m, serialization::bounds_of(*run, *data));
-  if (!l) {
-    end(l.error());
-    return;
-  }
-  if (auto w = find_weights(l->weights)) {
-    self->send(supervisor, lease_atom_v, m, std::move(w));
-    return;
-  }
-  auto asked = std::any_of(waiting.begin(), waiting.end(), [&](const waiting_lease& x) { return x.what.weights == l->weights; });
+  auto l = serialization::read(m, limits);
+  if (!l)
+    return end(l.error());
   auto id = l->weights;
-  waiting.push_back({std::move(*l), m});
-  if (!asked) {
+  waiting.push_back({std::move(*l), m, find_weights(id), setup.data});
+  if (!waiting.back().weights && pulled.insert(id).second) {
     auto fresh = std::make_shared<flat_weights>();
     fresh->id = id;
-    fresh->values.resize(static_cast<std::size_t>(run->layout.size));
+    fresh->values.resize(static_cast<std::size_t>(setup.run->layout.size));
     pull(id, std::move(fresh), 0);
   }
+  if (!setup.data)
+    fetch_rows();
+  hand_on();
+}
+
+void node_state::hand_on() {
+  if (!supervisor)
+    return;
+  std::erase_if(waiting, [this](const waiting_lease& w) {
+    if (!w.weights || !w.source)
+      return false;
+    ++held;
+    self->send(supervisor, lease_atom_v, w.message, w.weights, w.source);
+    return true;
+  });
 }
 
 weights_ptr node_state::find_weights(weights_id id) const {
@@ -109,7 +139,8 @@ weights_ptr node_state::find_weights(weights_id id) const {
 }
 
 void node_state::pull(weights_id id, std::shared_ptr<flat_weights> into, std::uint32_t chunk) {
-  self->request(broker, rules.request_timeout, pull_atom_v, id.step, id.averaged, chunk)
+  auto chunks = setup.remote ? serialization::bulk_chunks : serialization::all_chunks;
+  self->request(broker, rules.request_timeout, pull_atom_v, id.step, id.averaged, chunk, chunks)
     .then(
       [=, this](const msg<wire::Weights>& m) {
         auto next = serialization::read_weights(m, id, into->values);
@@ -123,24 +154,99 @@ void node_state::pull(weights_id id, std::shared_ptr<flat_weights> into, std::ui
 }
 
 void node_state::keep(weights_ptr w) {
+  pulled.erase(w->id);
   weights.push_back(w);
   if (weights.size() > 2)
     weights.pop_front();
-  auto others = std::stable_partition(waiting.begin(), waiting.end(), [&](const waiting_lease& x) { return x.what.weights == w->id; });
-  for (auto it = waiting.begin(); it != others; ++it)
-    self->send(supervisor, lease_atom_v, it->message, w);
-  waiting.erase(waiting.begin(), others);
+  for (auto& x : waiting)
+    if (x.what.weights == w->id)
+      x.weights = w;
+  hand_on();
 }
 
 /// Their weights are gone, usually because the broker's task is over; it knows which of these leases still matter.
 void node_state::give_back(weights_id id, const std::string& cause) {
-  for (const auto& w : waiting)
-    if (w.what.weights == id) {
-      serialization::failure f{w.what.task, w.what.index, w.what.attempt, "no weights of step " + std::to_string(id.step) + ": " + cause};
-      self->send(broker, failed_atom_v, epoch, serialization::write(f));
-      self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
-    }
-  std::erase_if(waiting, [&](const waiting_lease& w) { return w.what.weights == id; });
+  pulled.erase(id);
+  std::erase_if(waiting, [&](const waiting_lease& w) {
+    if (w.what.weights != id)
+      return false;
+    serialization::failure f{w.what.task, w.what.index, w.what.attempt, "no weights of step " + std::to_string(id.step) + ": " + cause};
+    self->send(broker, failed_atom_v, epoch, serialization::write(f));
+    self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
+    return true;
+  });
+}
+
+/// One request at a time, for all rows that are missing; it answers with some of them.
+void node_state::fetch_rows() {
+  serialization::row_list missing;
+  std::set<std::uint64_t> wanted;
+  for (auto& w : waiting) {
+    if (!w.source)
+      w.source = rows.view(w.what.rows);
+    if (w.source)
+      continue;
+    wanted.insert(w.what.rows.begin(), w.what.rows.end());
+  }
+  std::copy_if(wanted.begin(), wanted.end(), std::back_inserter(missing.rows), [this](std::uint64_t row) { return !rows.has(row); });
+  if (missing.rows.empty() || std::exchange(fetching, true))
+    return;
+  self->request(sampler, rules.request_timeout, rows_atom_v, serialization::write(missing))
+    .then(
+      [=, this](const msg<wire::RawRows>& m) {
+        fetching = false;
+        auto fresh = serialization::read(m, limits);
+        if (!fresh)
+          return end(fresh.error());
+        rows.put(std::move(*fresh), wanted);
+        fetch_rows();
+        hand_on();
+      },
+      [this](caf::error& e) { // enlisting anew gives the leases to others
+        fetching = false;
+        spdlog::warn("The node {} gets no rows: {}", setup.name, reason_text(e));
+        self->delayed_send(self, rules.beat, fence_atom_v, epoch);
+      });
+}
+
+// -- results ------------------------------------------------------------------------------------------------------------------
+
+void node_state::deliver(const msg<wire::Block>& m) {
+  faults = 0;
+  if (!from_supervisor())
+    return;
+  if (!setup.remote || !serialization::is_bulky(m)) {
+    self->send(broker, done_atom_v, epoch, m);
+    return;
+  }
+  auto head = serialization::head_of(m);
+  auto task = serialization::read_head(head, limits)->task;
+  std::erase_if(offers, [&](const auto& o) { return o.second.task != task; }); // nobody asks for them any more
+  offers.emplace(++last_offer, offered_block{task, m});
+  self->send(broker, offer_atom_v, epoch, last_offer, head);
+}
+
+caf::result<msg<wire::Piece>> node_state::piece(std::uint64_t number, std::uint32_t chunk) {
+  auto it = offers.find(number);
+  if (it == offers.end())
+    return fail(ec::protocol, "block " + std::to_string(number) + " is gone");
+  auto p = serialization::piece_of(it->second.block, chunk);
+  if (!p)
+    return p.error();
+  return *p;
+}
+
+void node_state::make_room(std::uint32_t leases) {
+  if (!from_supervisor())
+    return;
+  held -= std::min(held, leases);
+  self->send(broker, credit_atom_v, epoch, leases);
+}
+
+void node_state::beat() {
+  if (epoch > 0)
+    self->send(broker, beat_atom_v, epoch);
+  self->delayed_send(self, rules.beat, caf::tick_atom_v);
 }
 
 // -- failures and the end ---------------------------------------------------------------------------------------------------
@@ -173,37 +279,43 @@ void node_state::end(caf::error why) {
     self->quit(reason);
 }
 
-node_actor::behavior_type node(self_ptr self, broker_actor broker, std::string cluster, run_ptr run, data_ptr data,
-                               std::uint32_t workers, policy rules) {
+node_actor::behavior_type node(self_ptr self, broker_actor broker, sampler_actor sampler, node_setup setup, policy rules) {
   use_log(self);
   auto& st = self->state;
   st.self = self;
   st.broker = std::move(broker);
-  st.cluster = std::move(cluster);
-  st.run = std::move(run);
-  st.data = std::move(data);
-  st.workers = workers;
+  st.sampler = std::move(sampler);
+  st.limits = serialization::bounds_of(*setup.run);
+  st.setup = std::move(setup);
   st.rules = std::move(rules);
+  st.rows = row_cache{st.rules.row_cache_bytes};
   self->monitor(st.broker);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
   st.start();
+  st.beat();
   return {
     [=](lease_atom, std::uint64_t epoch, const msg<wire::Lease>& m) { self->state.take(epoch, m); },
-    [=](done_atom, const msg<wire::Block>& m) {
-      self->state.faults = 0;
-      self->state.pass_on(done_atom_v, m);
+    [=](fence_atom, std::uint64_t epoch) {
+      if (epoch == self->state.epoch && epoch > 0 && !self->state.ending)
+        self->state.enlist();
     },
-    [=](credit_atom, std::uint32_t room) { self->state.pass_on(credit_atom_v, room); },
-    [=](failed_atom, const msg<wire::Failure>& m) { self->state.pass_on(failed_atom_v, m); },
-    [=](restart_atom) { self->state.start(); }};
+    [=](leave_atom) { self->state.end(caf::exit_reason::normal); },
+    [=](fetch_atom, std::uint64_t number, std::uint32_t chunk) { return self->state.piece(number, chunk); },
+    [=](done_atom, const msg<wire::Block>& m) { self->state.deliver(m); },
+    [=](credit_atom, std::uint32_t room) { self->state.make_room(room); },
+    [=](failed_atom, const msg<wire::Failure>& m) {
+      if (self->state.from_supervisor())
+        self->send(self->state.broker, failed_atom_v, self->state.epoch, m);
+    },
+    [=](restart_atom) { self->state.start(); },
+    [=](caf::tick_atom) { self->state.beat(); }};
 }
 
 } // namespace
 
-node_actor spawn_node(caf::actor_system& system, broker_actor broker, std::string cluster, run_ptr run, data_ptr data,
-                      std::uint32_t workers, const policy& rules) {
-  return system.spawn(node, std::move(broker), std::move(cluster), std::move(run), std::move(data), workers, rules);
+node_actor spawn_node(caf::actor_system& system, broker_actor broker, sampler_actor sampler, node_setup setup, const policy& rules) {
+  return system.spawn(node, std::move(broker), std::move(sampler), std::move(setup), rules);
 }
 
 } // namespace enn::actors

@@ -5,8 +5,16 @@
 
 namespace enn::actors {
 
-/// Enlists at the broker and ends when it ends, after its supervisor. The caller monitors it.
-node_actor spawn_node(caf::actor_system& system, broker_actor broker, std::string cluster, run_ptr run, data_ptr data,
-                      std::uint32_t workers, const policy& rules);
+struct node_setup {
+  std::string cluster, name;
+  run_ptr run;
+  data_ptr data;             // null: rows are fetched from the sampler
+  std::uint32_t workers = 1;
+  bool remote = false;       // broker and sampler are in another process: bulk goes in pieces
+};
+
+/// Enlists at the broker and ends when it ends, after its supervisor: with exit_reason::normal if the broker told it to leave,
+/// else with what went wrong. The caller monitors it.
+node_actor spawn_node(caf::actor_system& system, broker_actor broker, sampler_actor sampler, node_setup setup, const policy& rules);
 
 } // namespace enn::actors

@@ -22,8 +22,15 @@ struct policy {
   std::uint32_t skipped_steps = 10; // in a row with nonfinite gradients, before the run stops
   std::chrono::milliseconds backoff{20};         // before the first restart; doubles with each fault since the last success
   std::chrono::milliseconds lease_deadline{600000};
+  std::chrono::milliseconds beat{500};           // of nodes
+  std::uint32_t silent_beats = 5;                // after which a node is suspected and its leases go to others
+  std::chrono::milliseconds late_lease{1000};    // and three times the usual time: then it goes to another node too
+  std::uint64_t row_cache_bytes = std::uint64_t{512} << 20; // of a node without data
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds disk_timeout{600000};
+  std::chrono::milliseconds dial_timeout{5000};
+  std::chrono::milliseconds longest_pause{2000}; // between attempts of a node to join
+  std::chrono::milliseconds farewell{2000};      // for node processes to hear that the run is over
   std::chrono::milliseconds stop_grace{10000};   // for a child to end, before it is abandoned
   bool threads = true; // false: everything on CAF's scheduler, so that the deterministic one can run the whole system
   fault_plan faults;

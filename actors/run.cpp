@@ -13,6 +13,7 @@ namespace {
 run_outcome drive(caf::actor_system& system, run_request request, const on_progress& progress,
                   const std::function<void(const msg<wire::Block>&)>& predictions, const std::atomic<bool>* stop) {
   caf::scoped_actor self{system};
+  auto on_node = request.on_node;
   auto driver = spawn_driver(system, std::move(request), caf::actor_cast<observer_actor>(self));
   self->monitor(driver);
   run_outcome outcome;
@@ -26,6 +27,10 @@ run_outcome drive(caf::actor_system& system, run_request request, const on_progr
       [&](predict_atom, const msg<wire::Block>& m) {
         predictions(m);
         self->send(driver, predict_atom_v);
+      },
+      [&](note_atom, const std::string& event, const std::string& node) {
+        if (on_node)
+          on_node(event, node);
       },
       [&](outcome_atom, const outcome_ptr& result) {
         outcome = *result;
@@ -57,6 +62,7 @@ void hand_out(const serialization::block& b, const on_prediction& sink) {
 
 void configure(caf::actor_system_config& config) {
   config.add_message_types<caf::id_block::enn_actors>();
+  config.add_message_types<caf::id_block::enn_handles>();
 }
 
 void set_defaults(caf::actor_system_config& config) {
@@ -76,7 +82,7 @@ caf::expected<run_outcome> train(caf::actor_system& system, run_request request,
 caf::expected<void> predict(caf::actor_system& system, run_ptr run, version_ptr version, data_ptr data,
                             std::vector<std::uint64_t> rows, std::uint32_t workers, const on_prediction& sink,
                             const std::atomic<bool>* stop, const policy& rules) {
-  auto limits = serialization::bounds_of(*run, *data);
+  auto limits = serialization::bounds_of(*run);
   run_request request{duty::predict, std::move(run), std::move(data), {}, workers, std::move(version), std::move(rows), {}, rules};
   auto take = [&](const msg<wire::Block>& m) {
     if (auto b = serialization::read(m, limits))

@@ -49,24 +49,30 @@ bool exists(const model::dataset& data, std::uint64_t row) {
   return false;
 }
 
-caf::expected<serialization::raw_rows> raw(const model::dataset& data, std::vector<std::uint64_t> rows) {
-  for (auto row : rows)
+model::row_values values_of(const model::dataset& data, std::uint64_t row) {
+  auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
+  model::row_values v;
+  v.targets.resize(size(data.target_size()));
+  v.mask.resize(size(data.target_size()));
+  v.calendar.resize(size(data.calendar_size()));
+  std::vector<double> features(size(data.feature_size())); // they are floats
+  data.copy_features(row, std::span{features}, std::span{v.calendar});
+  v.features.assign(features.begin(), features.end());
+  data.copy_targets(row, std::span{v.targets}, std::span{v.mask});
+  return v;
+}
+
+/// As many of the rows, from the first on, as one bulk message holds; at least one.
+caf::expected<serialization::raw_rows> raw(const model::dataset& data, const std::vector<std::uint64_t>& rows) {
+  const auto& facts = data.facts();
+  auto numbers = facts.feature_size() + 2 * facts.calendar_size() + 2 * facts.target_size();
+  auto room = std::max<std::uint64_t>(1, serialization::bulk_chunks * serialization::chunk_bytes / (sizeof(float) * static_cast<std::uint64_t>(numbers)));
+  serialization::raw_rows x;
+  for (auto row : std::span{rows}.first(std::min<std::size_t>(rows.size(), room))) {
     if (!exists(data, row))
       return fail(ec::protocol, "raw rows: there is no row " + std::to_string(row));
-  auto size = [](std::int64_t n) { return static_cast<std::uint64_t>(n); };
-  serialization::raw_rows x{
-    std::move(rows), size(data.feature_size()), size(data.calendar_size()), size(data.target_size()), {}, {}, {}, {}};
-  auto floats = x.feature_size + x.calendar_size + 2 * x.target_size;
-  if (x.rows.size() > serialization::frame::max_words / (floats + 1))
-    return fail(ec::protocol, "raw rows: " + std::to_string(x.rows.size()) + " rows are more than a message can hold");
-  x.features.resize(x.rows.size() * x.feature_size);
-  x.calendar.resize(x.rows.size() * x.calendar_size);
-  x.targets.resize(x.rows.size() * x.target_size);
-  x.masks.resize(x.rows.size() * x.target_size);
-  auto part = [](std::vector<float>& all, std::size_t i, std::uint64_t n) { return std::span{all}.subspan(i * n, n); };
-  for (std::size_t i = 0; i < x.rows.size(); ++i) {
-    data.copy_features<float>(x.rows[i], part(x.features, i, x.feature_size), part(x.calendar, i, x.calendar_size));
-    data.copy_targets<float>(x.rows[i], part(x.targets, i, x.target_size), part(x.masks, i, x.target_size));
+    x.rows.push_back(row);
+    x.values.push_back(values_of(data, row));
   }
   return x;
 }
@@ -87,10 +93,10 @@ sampler_actor::behavior_type sampler(sampler_actor::stateful_pointer<sampler_sta
       return serialization::write(of_part(*data, static_cast<model::part>(part)));
     },
     [=](rows_atom, const msg<wire::Rows>& m) -> caf::result<msg<wire::RawRows>> {
-      auto list = serialization::read(m, serialization::bounds_of(*run, *data));
+      auto list = serialization::read(m, serialization::bounds_of(*run));
       if (!list)
         return list.error();
-      auto rows = raw(*data, std::move(list->rows));
+      auto rows = raw(*data, list->rows);
       if (!rows)
         return rows.error();
       return serialization::write(*rows);

@@ -17,6 +17,7 @@ struct job {
   std::uint64_t number = 0;                // of this attempt
   lease what;
   weights_ptr weights;
+  rows_ptr source;
   std::uint32_t failures = 0;
   std::size_t last_seat = ~std::size_t{0}; // where it was computed; another one is preferred if it failed there
 };
@@ -39,7 +40,6 @@ struct supervisor_state {
   self_ptr self = nullptr;
   node_actor node;
   run_ptr run;
-  data_ptr data;
   policy rules;
   serialization::bounds limits;
   std::vector<seat> seats;
@@ -50,7 +50,7 @@ struct supervisor_state {
   bool ending = false;
   caf::error reason;
 
-  void take(const msg<wire::Lease>& m, const weights_ptr& weights);
+  void take(const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source);
   void begin_task(std::uint64_t number);
   void give_room(std::size_t leases);
   void assign();
@@ -70,13 +70,13 @@ struct supervisor_state {
 
 // -- leases in, blocks out ------------------------------------------------------------------------------------------------
 
-void supervisor_state::take(const msg<wire::Lease>& m, const weights_ptr& weights) {
+void supervisor_state::take(const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) {
   auto l = serialization::read(m, limits);
   if (!l)
     return end(l.error());
   begin_task(l->task);
   if (l->task == task && !ending)
-    queue.push_back({0, std::move(*l), weights});
+    queue.push_back({0, std::move(*l), weights, source});
   else
     give_room(1);
   assign();
@@ -117,7 +117,7 @@ void supervisor_state::assign_to(std::size_t index) {
     s.ticks = 0;
   j.number = next_job++; // anew each time: an answer to an older one is recognised
   j.last_seat = index;
-  self->send(s.worker, compute_atom_v, j.number, serialization::write(j.what), j.weights);
+  self->send(s.worker, compute_atom_v, j.number, serialization::write(j.what), j.weights, j.source);
   s.jobs.push_back(std::move(j));
 }
 
@@ -224,7 +224,7 @@ void supervisor_state::lease_failed(job j, const std::string& cause) {
 void supervisor_state::open_seat(std::size_t index) {
   if (ending)
     return;
-  seats[index].worker = spawn_worker(self->system(), self->address(), index, run, data, rules);
+  seats[index].worker = spawn_worker(self->system(), self->address(), index, run, rules);
   self->monitor(seats[index].worker);
   assign();
 }
@@ -255,15 +255,13 @@ void supervisor_state::end_if_empty() {
     self->quit(reason);
 }
 
-supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_ptr run, data_ptr data, std::uint32_t workers,
-                                           policy rules) {
+supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_ptr run, std::uint32_t workers, policy rules) {
   use_log(self);
   auto& st = self->state;
   st.self = self;
   st.node = std::move(node);
-  st.limits = serialization::bounds_of(*run, *data);
+  st.limits = serialization::bounds_of(*run);
   st.run = std::move(run);
-  st.data = std::move(data);
   st.rules = std::move(rules);
   st.seats.resize(workers);
   self->monitor(st.node);
@@ -273,7 +271,7 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
     st.open_seat(i);
   self->delayed_send(self, st.rules.lease_deadline / 4, caf::tick_atom_v);
   return {
-    [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights) { self->state.take(m, weights); },
+    [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) { self->state.take(m, weights, source); },
     [=](done_atom, std::uint64_t job, const msg<wire::Block>& m) { self->state.finish(job, m); },
     [=](restart_atom, std::uint64_t index) { self->state.open_seat(index); },
     [=](caf::tick_atom) {
@@ -284,9 +282,9 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
 
 } // namespace
 
-supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, data_ptr data, std::uint32_t workers,
+supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, std::uint32_t workers,
                                   const policy& rules) {
-  return spawn_computing(system, rules, supervisor, std::move(parent), std::move(run), std::move(data), workers, rules);
+  return spawn_computing(system, rules, supervisor, std::move(parent), std::move(run), workers, rules);
 }
 
 } // namespace enn::actors

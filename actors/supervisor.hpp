@@ -6,7 +6,7 @@
 namespace enn::actors {
 
 /// Ends when `parent` ends, after its workers. The caller monitors it.
-supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, data_ptr data, std::uint32_t workers,
+supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, std::uint32_t workers,
                                   const policy& rules);
 
 } // namespace enn::actors

@@ -21,6 +21,9 @@ std::string blas_of(const model::run_definition& run);
 std::string blas_of(const serialization::checkpoint& from);
 
 version_ptr first_version(const model::run_definition& run);
+/// Name of the coordinator's own node.
+inline constexpr std::string_view local_name = "local";
+
 std::uint64_t hash_of_weights(const training_version& version);
 
 serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version);

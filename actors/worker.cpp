@@ -21,11 +21,11 @@ struct worker_state {
   std::optional<model::lease_computer> computer;
   block answer; // of the latest lease: its memory serves the next
 
-  const block& compute(const lease& l, const flat_weights& weights);
+  const block& compute(const lease& l, const flat_weights& weights, const model::row_source& source);
 };
 
 /// A result is a pure function of the lease, the weights and the run. Nothing but memory is kept from one lease to the next.
-const block& worker_state::compute(const lease& l, const flat_weights& weights) {
+const block& worker_state::compute(const lease& l, const flat_weights& weights, const model::row_source& source) {
   if (faults && faults(ordinal, l))
     throw std::runtime_error("injected fault at step " + std::to_string(l.step) + ", lease " + std::to_string(l.index));
   bool train = l.kind == model::lease_kind::train, predict = l.kind == model::lease_kind::predict;
@@ -41,7 +41,7 @@ const block& worker_state::compute(const lease& l, const flat_weights& weights) 
     std::fill(answer.numbers.begin(), answer.numbers.end(), 0.0f);
     return answer;
   }
-  auto result = computer->compute({l.kind, l.step, l.rows, l.denominator, l.start}, weights.values,
+  auto result = computer->compute({l.kind, l.step, &source, l.rows, l.denominator, l.start}, weights.values,
                                   train ? std::span{answer.numbers} : std::span<float>{},
                                   predict ? std::span{answer.numbers} : std::span<float>{});
   answer.health = std::move(result.health);
@@ -51,30 +51,29 @@ const block& worker_state::compute(const lease& l, const flat_weights& weights) 
 }
 
 worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, caf::actor_addr parent, std::uint64_t ordinal,
-                                   run_ptr run, data_ptr data, fault_plan faults) {
+                                   run_ptr run, fault_plan faults) {
   use_log(self);
   follow(self, parent);
   auto& st = self->state;
   st.ordinal = ordinal;
   st.run = run;
-  st.limits = serialization::bounds_of(*run, *data);
+  st.limits = serialization::bounds_of(*run);
   st.faults = std::move(faults);
-  st.computer.emplace(std::move(run), std::move(data));
+  st.computer.emplace(std::move(run));
   return {
     [=](compute_atom, std::uint64_t job, const msg<wire::Lease>& m,
-        const weights_ptr& weights) -> caf::result<done_atom, std::uint64_t, msg<wire::Block>> {
+        const weights_ptr& weights, const rows_ptr& source) -> caf::result<done_atom, std::uint64_t, msg<wire::Block>> {
       auto l = serialization::read(m, self->state.limits);
       if (!l)
         return l.error();
-      return {done_atom_v, job, serialization::write(self->state.compute(*l, *weights))};
+      return {done_atom_v, job, serialization::write(self->state.compute(*l, *weights, *source))};
     }};
 }
 
 } // namespace
 
-worker_actor spawn_worker(caf::actor_system& system, caf::actor_addr parent, std::uint64_t ordinal, run_ptr run, data_ptr data,
-                          const policy& rules) {
-  return spawn_computing(system, rules, worker, std::move(parent), ordinal, std::move(run), std::move(data), rules.faults);
+worker_actor spawn_worker(caf::actor_system& system, caf::actor_addr parent, std::uint64_t ordinal, run_ptr run, const policy& rules) {
+  return spawn_computing(system, rules, worker, std::move(parent), ordinal, std::move(run), rules.faults);
 }
 
 } // namespace enn::actors

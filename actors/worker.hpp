@@ -6,7 +6,6 @@
 namespace enn::actors {
 
 /// Ends when `parent` ends. The caller monitors it.
-worker_actor spawn_worker(caf::actor_system& system, caf::actor_addr parent, std::uint64_t ordinal, run_ptr run, data_ptr data,
-                          const policy& rules);
+worker_actor spawn_worker(caf::actor_system& system, caf::actor_addr parent, std::uint64_t ordinal, run_ptr run, const policy& rules);
 
 } // namespace enn::actors

@@ -1,5 +1,7 @@
 #include "command.hpp"
 #include "evaluation.hpp"
+#include "meeting_point.hpp"
+#include "node_processes.hpp"
 #include "options.hpp"
 #include "progress_line.hpp"
 #include "run_folder.hpp"
@@ -9,6 +11,8 @@
 #include <CLI/CLI.hpp> // slow to compile
 
 #include <cstdio>
+#include <optional>
+#include <unistd.h>
 
 namespace enn::apps {
 namespace {
@@ -19,6 +23,11 @@ struct train_options {
   std::string config, resume;
   bool overwrite = false;
   model::name_values given;
+  // others who compute
+  std::int64_t processes = 0;
+  std::string nodes, cluster;
+  bool coordinator_only = false;
+  bool alone() const { return processes == 0 && nodes.empty(); }
 };
 
 /// What a resumed run may be given: nothing that could change a bit.
@@ -85,7 +94,79 @@ std::string resume_command(const fs::path& folder) {
   return "enn train --resume " + shell_word(folder.string());
 }
 
-caf::expected<actors::run_outcome> train_to_the_end(session& s, const prepared& ready, actors::duty what, std::uint32_t workers) {
+/// Others who compute for this run: the port where they join, and the node processes that belong to it.
+class helpers {
+public:
+  static caf::expected<std::unique_ptr<helpers>> make(const train_options& o, const prepared& ready, std::uint32_t workers) {
+    auto result = std::make_unique<helpers>();
+    if (o.alone())
+      return result;
+    fs::path folder = ready.run->settings.run.folder;
+    auto meeting = open_meeting_point(o.nodes.empty() ? "127.0.0.1:0" : o.nodes, o.cluster, folder);
+    if (!meeting)
+      return meeting.error();
+    result->meeting_ = std::move(*meeting);
+    result->listener_.emplace(result->meeting_->at, result->meeting_->own);
+    result->folder_ = folder;
+    result->data_ = ready.run->settings.data.path;
+    result->processes_ = static_cast<std::uint32_t>(o.processes);
+    result->workers_ = workers;
+    return result;
+  }
+
+  bool connected() const { return meeting_.has_value(); }
+
+  void take_part(session& s, actors::run_request& request) {
+    if (!meeting_)
+      return;
+    request.cluster = meeting_->own.cluster;
+    request.publish = [this, &s](const actors::gate_actor& gate) { return publish(s, gate); };
+    request.on_node = [](const std::string& event, const std::string& node) {
+      if (event != "late")
+        say("node", node + " " + event);
+      std::fflush(stdout);
+    };
+  }
+
+  const std::string& failure() const { return failure_; }
+
+private:
+  caf::expected<void> publish(session& s, const actors::gate_actor& gate) {
+    auto at = listener_->publish(gate);
+    if (!at)
+      return at.error();
+    if (auto done = announce(folder_, *at); !done)
+      return done;
+    if (std::exchange(published_, true))
+      return {};
+    say("nodes", to_string(*at) + "; on this machine: enn node start --join " + shell_word(folder_.string()));
+    std::fflush(stdout);
+    if (processes_ == 0)
+      return {};
+    auto give_up = [this, &s](const std::string& why) {
+      failure_ = why;
+      s.signals().ask_to_stop();
+    };
+    own_processes_.emplace(processes_,
+                           std::vector<std::string>{"node", "start", "--join", to_string(*at), "--cluster",
+                                                    fs::path{meeting_->own.key}.parent_path().string(), "--workers",
+                                                    std::to_string(workers_), "--data", data_, "--name", "process-{}", "--once",
+                                                    "--parent", std::to_string(::getpid())},
+                           give_up);
+    return {};
+  }
+
+  std::optional<meeting_point> meeting_;
+  std::optional<actors::listener> listener_;
+  fs::path folder_;
+  std::string data_, failure_;
+  std::uint32_t processes_ = 0, workers_ = 1;
+  bool published_ = false;
+  std::optional<node_processes> own_processes_;
+};
+
+caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others, const prepared& ready, actors::duty what,
+                                                    std::uint32_t workers) {
   fs::path folder = ready.run->settings.run.folder;
   actors::run_request request;
   request.what = what;
@@ -98,11 +179,14 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, const prepared& 
     say("resume", "from step " + counted(static_cast<std::uint64_t>(step)) + from);
     std::fflush(stdout);
   };
+  others.take_part(s, request);
   s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
                         "ended at once; go on with: " + resume_command(folder));
   progress_line line{ready.run};
   auto outcome = actors::train(s.system(), std::move(request), [&](const auto& p) { line.show(p); }, s.stop());
   line.end();
+  if (outcome && !others.failure().empty())
+    return fail(ec::gave_up, others.failure() + "; go on with: " + resume_command(folder));
   if (outcome && outcome->interrupted)
     return fail(ec::interrupted, "stopped" + (outcome->version ? " after step " + std::to_string(outcome->version->state.step) : "")
                                    + " of " + std::to_string(ready.run->total_steps) + "; go on with: " + resume_command(folder));
@@ -146,6 +230,8 @@ caf::expected<void> report(session& s, const prepared& ready, std::uint32_t work
 caf::expected<void> train(const train_options& o) {
   ignore_closed_output();
   bool resumes = !o.resume.empty();
+  if (o.coordinator_only && o.nodes.empty())
+    return fail(ec::bad_usage, "--coordinator-only leaves the work to others, who join where --nodes says: give that too");
   if (auto good = resumes ? check_resumable(o) : caf::expected<void>{caf::unit}; !good)
     return good;
   if (!resumes && o.config.empty())
@@ -166,10 +252,16 @@ caf::expected<void> train(const train_options& o) {
     if (auto swept = serialization::sweep_drafts(place); !swept)
       return swept.error();
   auto workers = workers_of(*settings);
+  auto each = o.processes == 0 || settings->run.workers > 0 ? workers : std::max<std::uint32_t>(1, workers / static_cast<std::uint32_t>(o.processes));
+  auto others = helpers::make(o, *ready, each);
+  if (!others)
+    return others.error();
   say_what_was_found(*ready, workers);
   std::fflush(stdout);
-  session s;
-  auto outcome = train_to_the_end(s, *ready, resumes ? actors::duty::resume : actors::duty::train, workers);
+  session s{(*others)->connected()};
+  auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;
+  auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers);
+  others->reset(); // the report is this process's
   if (!outcome)
     return outcome.error();
   return report(s, *ready, workers);
@@ -182,6 +274,12 @@ action declare_train(CLI::App& app) {
   app.add_option("CONFIG", o->config, "Configuration file (TOML); every value in it can be given below instead.");
   app.add_option("--resume", o->resume, "Go on with the run in this folder, from its last checkpoint.")->type_name("RUN");
   app.add_flag("--overwrite", o->overwrite, "If the run's folder holds a run, move that aside first.");
+  app.add_option("--processes", o->processes, "Compute in so many node processes of this machine, which are started again when they die; "
+                 "run.workers are then those of each.")->check(CLI::Range(0, 256))->type_name("N");
+  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT, ADDRESS or PORT. Addresses that other "
+                 "machines can reach need --cluster.")->type_name("ADDRESS");
+  app.add_option("--cluster", o->cluster, "This machine's folder of enn cluster init.")->type_name("FOLDER");
+  app.add_flag("--coordinator-only", o->coordinator_only, "Compute nothing in this process; with --nodes.");
   add_config_options(app, o->given);
   app.footer("Ctrl-C finishes the step, writes a checkpoint and says how to go on; a second one ends at once.");
   return [o] { return train(*o); };

@@ -34,6 +34,8 @@ bool ignored(int signal) {
 
 /// On a terminal the progress line, which has no newline yet, makes room. Past stdio, whose lock a stuck writer may hold.
 void say_at_once(const std::string& text) {
+  if (text.empty())
+    return;
   auto line = std::string{::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : ""} + "enn: " + text + "\n";
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) {
     // nobody listens
@@ -94,7 +96,8 @@ int exit_status(const caf::error& error) {
     case ec::kernel_unavailable:
     case ec::gave_up:
     case ec::bad_graph:
-    case ec::protocol: break;
+    case ec::protocol:
+    case ec::unavailable: break;
   }
   return 4;
 }

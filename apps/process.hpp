@@ -36,7 +36,9 @@ public:
   stop_signals(const stop_signals&) = delete;
   stop_signals& operator=(const stop_signals&) = delete;
   const std::atomic<bool>* asked() const { return &asked_; }
-  /// What to say at the first signal, and at the second.
+  /// As a signal would, without a word.
+  void ask_to_stop() { asked_ = true; }
+  /// What to say at the first signal, and at the second; empty: nothing.
   void on_signal(std::string first, std::string second);
 
 private:

@@ -24,6 +24,7 @@ std::string to_string(ec code) {
     case ec::bad_graph: return "bad graph";
     case ec::protocol: return "protocol violation";
     case ec::interrupted: return "interrupted";
+    case ec::unavailable: return "unavailable";
     case ec::bad_checkpoint: return "bad checkpoint";
   }
   return "unknown error";

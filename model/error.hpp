@@ -26,6 +26,7 @@ enum class ec : std::uint8_t {
   bad_graph = 15,        // a graph breaks its rules: shapes, unknown operator, coupled rows
   protocol = 16,         // a message breaks the schema's limits
   interrupted = 17,      // stopped by a signal or a command, in good order
+  unavailable = 18,      // what was asked for is not there now, and may be later
   // -- checkpoints: exit status 5 --
   bad_checkpoint = 20,   // truncated, wrong checksum, unknown version
 };

@@ -17,8 +17,8 @@ namespace enn::serialization {
 class frame {
 public:
   using words = kj::ArrayPtr<const capnp::word>;
-  /// Of one message between processes: 256 MiB. Within a process nothing is copied and the limit does not act.
-  static constexpr std::uint64_t max_words = (std::uint64_t{256} << 20) / sizeof(capnp::word);
+  /// Of one message between processes: 64 MiB. Within a process nothing is copied and the limit does not act.
+  static constexpr std::uint64_t max_words = (std::uint64_t{64} << 20) / sizeof(capnp::word);
 
   frame() = default;
   /// Takes the builder's memory; no byte is copied.

@@ -31,10 +31,28 @@ void require(bool good, const std::string& text) {
     throw std::invalid_argument(text);
 }
 
+/// What `body` answers; whatever it throws as an error of this code.
+template <class Body>
+auto guarded(ec code, const char* what, Body&& body) -> caf::expected<decltype(body())> {
+  try {
+    return body();
+  } catch (const kj::Exception& e) {
+    return fail(code, std::string{what} + ": " + e.getDescription().cStr());
+  } catch (const std::exception& e) {
+    return fail(code, std::string{what} + ": " + e.what());
+  }
+}
+
+template <class Root>
+void check_version(Root root) {
+  require(root.getVersion() == wire::SCHEMA_VERSION, "schema version " + std::to_string(root.getVersion()) + "; this program reads "
+                                                       + std::to_string(wire::SCHEMA_VERSION));
+}
+
 template <class Schema, class Read>
 auto from_bytes(const char* what, std::span<const std::byte> bytes, Read&& body)
   -> caf::expected<decltype(body(std::declval<typename Schema::Reader>()))> {
-  try {
+  return guarded(ec::bad_checkpoint, what, [&] {
     require(!bytes.empty() && bytes.size() % sizeof(capnp::word) == 0, "the message is cut off");
     auto words = kj::heapArray<capnp::word>(bytes.size() / sizeof(capnp::word));
     std::memcpy(words.begin(), bytes.data(), bytes.size());
@@ -42,14 +60,9 @@ auto from_bytes(const char* what, std::span<const std::byte> bytes, Read&& body)
     options.traversalLimitInWords = 8 * words.size() + 1024;
     capnp::FlatArrayMessageReader reader{words, options};
     auto root = reader.getRoot<Schema>();
-    require(root.getVersion() == wire::SCHEMA_VERSION, "schema version " + std::to_string(root.getVersion()) + "; this program reads "
-                                                         + std::to_string(wire::SCHEMA_VERSION));
+    check_version(root);
     return body(root);
-  } catch (const kj::Exception& e) {
-    return fail(ec::bad_checkpoint, std::string{what} + ": " + e.getDescription().cStr());
-  } catch (const std::exception& e) {
-    return fail(ec::bad_checkpoint, std::string{what} + ": " + e.what());
-  }
+  });
 }
 
 template <class Builder, class Values>
@@ -313,8 +326,8 @@ std::vector<std::byte> encode(const model::data_facts& x) {
   return to_bytes<wire::DataFacts>([&](wire::DataFacts::Builder to) { put_facts(to, x); });
 }
 
-std::vector<std::byte> encode(const model::run_definition& x) {
-  return to_bytes<wire::RunDefinition>([&](wire::RunDefinition::Builder to) {
+msg<wire::RunDefinition> write(const model::run_definition& x) {
+  return msg<wire::RunDefinition>::make([&](wire::RunDefinition::Builder to) {
     to.setVersion(wire::SCHEMA_VERSION);
     auto settings = model::to_name_values(x.settings);
     put_values(to.initSettings(count(settings)), settings);
@@ -323,7 +336,7 @@ std::vector<std::byte> encode(const model::run_definition& x) {
     to.setTotalSteps(x.total_steps);
     to.setStepsPerEpoch(x.steps_per_epoch);
     to.setKernels(x.kernels);
-  });
+  }, 16384);
 }
 
 caf::expected<model::graph> decode_graph(std::span<const std::byte> bytes) {
@@ -334,8 +347,12 @@ caf::expected<model::data_facts> decode_facts(std::span<const std::byte> bytes) 
   return from_bytes<wire::DataFacts>("data facts", bytes, [](wire::DataFacts::Reader from) { return get_facts(from); });
 }
 
-caf::expected<model::run_definition> decode_run(std::span<const std::byte> bytes) {
-  return from_bytes<wire::RunDefinition>("run definition", bytes, [](wire::RunDefinition::Reader from) {
+caf::expected<model::run_definition> read(const msg<wire::RunDefinition>& m) {
+  return guarded(ec::protocol, "run definition", [&] {
+    require(!m.data().empty(), "the message is empty");
+    auto reader = m.data().reader();
+    auto from = reader.getRoot<wire::RunDefinition>();
+    check_version(from);
     model::name_values values;
     for (auto v : from.getSettings())
       values.emplace_back(v.getName(), v.getValue());

@@ -5,6 +5,7 @@
 #include <enn/serialization/schema/graph.capnp.h>
 
 #include <kj/exception.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -168,10 +169,12 @@ std::uint64_t numbers_expected(model::lease_kind kind, std::uint64_t rows, const
 
 } // namespace
 
-bounds bounds_of(const model::run_definition& run, const model::dataset& data) {
+bounds bounds_of(const model::run_definition& run) {
   bounds result;
   result.parameters = static_cast<std::uint64_t>(run.layout.size);
-  result.target_size = static_cast<std::uint64_t>(data.target_size());
+  result.feature_size = static_cast<std::uint64_t>(run.facts.feature_size());
+  result.calendar_size = static_cast<std::uint64_t>(run.facts.calendar_size());
+  result.target_size = static_cast<std::uint64_t>(run.facts.target_size());
   for (const auto& output : run.network.outputs)
     result.losses += output.role == model::output_role::loss;
   return result;
@@ -237,33 +240,105 @@ msg<wire::Block> write(const block& x) {
   }, hint(x.numbers.size(), x.rows.size() + x.rungs.size() + x.losses.size()));
 }
 
+namespace {
+
+block get_head(wire::Block::Reader from, const bounds& limits) {
+  block x;
+  x.task = from.getTask();
+  x.kind = get_kind(from.getKind());
+  x.step = from.getStep();
+  x.first = from.getFirst();
+  x.count = from.getCount();
+  check_range(x.first, x.count);
+  exactly("rungs", from.getRungs().size(), x.count);
+  for (auto rung : from.getRungs())
+    x.rungs.push_back(get_rung(rung));
+  exactly("losses", from.getLosses().size(), x.kind == model::lease_kind::predict ? 0 : limits.losses);
+  x.losses = get_list<double>(from.getLosses());
+  auto health = from.getHealth();
+  x.health.nonfinite = health.getNonfinite();
+  x.health.first_node = health.getFirstNode();
+  x.health.inputs_finite = health.getInputsFinite();
+  x.health.parameters_finite = health.getParametersFinite();
+  x.health.largest = health.getLargest();
+  x.rows = get_rows(from.getRows(), limits);
+  exactly("size", from.getSize(), numbers_expected(x.kind, x.rows.size(), limits));
+  x.hash = from.getHash();
+  return x;
+}
+
+} // namespace
+
 caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits) {
   return guarded("block", m, [&](wire::Block::Reader from) {
-    block x;
-    x.task = from.getTask();
-    x.kind = get_kind(from.getKind());
-    x.step = from.getStep();
-    x.first = from.getFirst();
-    x.count = from.getCount();
-    check_range(x.first, x.count);
-    exactly("rungs", from.getRungs().size(), x.count);
-    for (auto rung : from.getRungs())
-      x.rungs.push_back(get_rung(rung));
-    exactly("losses", from.getLosses().size(), x.kind == model::lease_kind::predict ? 0 : limits.losses);
-    x.losses = get_list<double>(from.getLosses());
-    auto health = from.getHealth();
-    x.health.nonfinite = health.getNonfinite();
-    x.health.first_node = health.getFirstNode();
-    x.health.inputs_finite = health.getInputsFinite();
-    x.health.parameters_finite = health.getParametersFinite();
-    x.health.largest = health.getLargest();
-    x.rows = get_rows(from.getRows(), limits);
-    exactly("size", from.getSize(), numbers_expected(x.kind, x.rows.size(), limits));
+    auto x = get_head(from, limits);
     x.numbers = get_all("chunks", from.getChunks(), from.getSize());
     if (m.data().arrived())
-      exactly("hash", hash_of(x), from.getHash());
+      exactly("hash", hash_of(x), x.hash);
     return x;
   });
+}
+
+bool is_bulky(const msg<wire::Block>& m) {
+  return m.data().size_words() * sizeof(capnp::word) > bulk_chunks * chunk_bytes;
+}
+
+msg<wire::Block> head_of(const msg<wire::Block>& m) {
+  auto reader = m.data().reader();
+  auto from = reader.getRoot<wire::Block>();
+  return msg<wire::Block>::make([&](wire::Block::Builder to) {
+    to.setTask(from.getTask());
+    to.setKind(from.getKind());
+    to.setStep(from.getStep());
+    to.setFirst(from.getFirst());
+    to.setCount(from.getCount());
+    to.setRungs(from.getRungs());
+    to.setLosses(from.getLosses());
+    to.setHealth(from.getHealth());
+    to.setSize(from.getSize());
+    to.setRows(from.getRows());
+    to.setHash(from.getHash());
+  });
+}
+
+caf::expected<block> read_head(const msg<wire::Block>& m, const bounds& limits) {
+  return guarded("block", m, [&](wire::Block::Reader from) {
+    auto x = get_head(from, limits);
+    exactly("chunks", from.getChunks().size(), 0);
+    x.numbers.resize(from.getSize());
+    return x;
+  });
+}
+
+caf::expected<msg<wire::Piece>> piece_of(const msg<wire::Block>& m, std::uint32_t first) {
+  return guarded("block", m, [&](wire::Block::Reader from) {
+    auto chunks = from.getChunks();
+    expect(first < chunks.size(), "first chunk", "less than " + std::to_string(chunks.size()), std::to_string(first));
+    auto count = std::min<unsigned>(bulk_chunks, chunks.size() - first);
+    return msg<wire::Piece>::make([&](wire::Piece::Builder to) {
+      to.setSize(from.getSize());
+      to.setFirstChunk(first);
+      auto list = to.initChunks(count);
+      for (unsigned i = 0; i < count; ++i)
+        list.set(i, chunks[first + i]);
+    }, hint(count * chunk_floats));
+  });
+}
+
+caf::expected<std::uint32_t> read_piece(const msg<wire::Piece>& m, block& into) {
+  return guarded("piece", m, [&](wire::Piece::Reader from) -> std::uint32_t {
+    exactly("size", from.getSize(), into.numbers.size());
+    expect(from.getChunks().size() > 0, "chunks", "at least one", "none");
+    get("chunks", from.getChunks(), into.numbers, from.getFirstChunk());
+    auto next = from.getFirstChunk() + from.getChunks().size();
+    return next == chunks_of(into.numbers.size()) ? 0 : next;
+  });
+}
+
+caf::expected<void> check_hash(const block& x) {
+  if (auto found = hash_of(x); found != x.hash)
+    return fail(ec::protocol, "block: hash: expected " + std::to_string(x.hash) + ", found " + std::to_string(found));
+  return caf::unit;
 }
 
 msg<wire::Failure> write(const failure& x) {
@@ -283,8 +358,11 @@ caf::expected<failure> read(const msg<wire::Failure>& m) {
 
 // -- nodes and weights --------------------------------------------------------------------------------------------------------
 
-enlistment enlist(std::string cluster, std::uint32_t workers, std::string kernels) {
-  return {std::move(cluster), "enn " + std::string{program_version()}, wire::SCHEMA_VERSION, "local", workers, std::move(kernels)};
+enlistment enlist(std::string cluster, std::string name, std::uint32_t workers, std::string kernels) {
+  char machine[256] = "";
+  ::gethostname(machine, sizeof machine - 1);
+  return {std::move(cluster), "enn " + std::string{program_version()}, wire::SCHEMA_VERSION, machine, workers, std::move(kernels),
+          std::move(name)};
 }
 
 msg<wire::Enlistment> write(const enlistment& x) {
@@ -295,13 +373,45 @@ msg<wire::Enlistment> write(const enlistment& x) {
     to.setMachine(x.machine);
     to.setWorkers(x.workers);
     to.setKernels(x.kernels);
+    to.setName(x.name);
   });
 }
 
 caf::expected<enlistment> read(const msg<wire::Enlistment>& m) {
   return guarded("enlistment", m, [](wire::Enlistment::Reader from) {
     at_most("workers", from.getWorkers(), 1024);
-    return enlistment{from.getCluster(), from.getBuild(), from.getSchema(), from.getMachine(), from.getWorkers(), from.getKernels()};
+    return enlistment{from.getCluster(), from.getBuild(), from.getSchema(), from.getMachine(), from.getWorkers(), from.getKernels(),
+                      from.getName()};
+  });
+}
+
+msg<wire::Members> write(const member_list& x) {
+  return msg<wire::Members>::make([&](wire::Members::Builder to) {
+    to.setStep(x.step);
+    to.setTotalSteps(x.total_steps);
+    auto list = to.initMembers(static_cast<unsigned>(x.members.size()));
+    for (unsigned i = 0; i < list.size(); ++i) {
+      const auto& m = x.members[i];
+      list[i].setName(m.name);
+      list[i].setMachine(m.machine);
+      list[i].setWorkers(m.workers);
+      list[i].setEpoch(m.epoch);
+      list[i].setLeasesOut(m.leases_out);
+      list[i].setLeasesDone(m.leases_done);
+      list[i].setSilentTicks(m.silent_ticks);
+      list[i].setDraining(m.draining);
+    }
+  });
+}
+
+caf::expected<member_list> read(const msg<wire::Members>& m) {
+  return guarded("members", m, [](wire::Members::Reader from) {
+    at_most("members", from.getMembers().size(), 65536);
+    member_list x{from.getStep(), from.getTotalSteps(), {}};
+    for (auto each : from.getMembers())
+      x.members.push_back({each.getName(), each.getMachine(), each.getWorkers(), each.getEpoch(), each.getLeasesOut(),
+                           each.getLeasesDone(), each.getSilentTicks(), each.getDraining()});
+    return x;
   });
 }
 
@@ -320,9 +430,10 @@ caf::expected<void> check_same(const enlistment& ours, const enlistment& theirs)
   return caf::unit;
 }
 
-msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk) {
-  constexpr std::uint64_t room = frame::max_words * sizeof(capnp::word) / chunk_bytes - 1;
-  auto count = std::min(chunks_of(values.size()) - first_chunk, room);
+msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk, std::uint32_t chunks) {
+  auto count = chunks_of(values.size()) - first_chunk;
+  if (chunks != all_chunks)
+    count = std::min<std::uint64_t>(count, chunks);
   return msg<wire::Weights>::make([&](wire::Weights::Builder to) {
     put_id(to.initId(), id);
     to.setSize(values.size());
@@ -358,34 +469,55 @@ caf::expected<row_list> read(const msg<wire::Rows>& m, const bounds& limits) {
   });
 }
 
+namespace {
+
+template <class Value>
+void put_values(capnp::List<capnp::Data>::Builder to, unsigned row, const std::vector<Value>& values) {
+  auto size = values.size() * sizeof(Value);
+  std::memcpy(to.init(row, static_cast<unsigned>(size)).begin(), values.data(), size);
+}
+
+template <class Value>
+std::vector<Value> get_values(const char* field, capnp::Data::Reader from, std::uint64_t size) {
+  exactly(field, from.size(), size * sizeof(Value));
+  std::vector<Value> values(size);
+  std::memcpy(values.data(), from.begin(), from.size());
+  return values;
+}
+
+} // namespace
+
 msg<wire::RawRows> write(const raw_rows& x) {
+  auto count = static_cast<unsigned>(x.rows.size());
+  std::uint64_t numbers = 0;
+  for (const auto& v : x.values)
+    numbers += v.features.size() + v.targets.size() + v.mask.size() + 2 * v.calendar.size() + 16;
   return msg<wire::RawRows>::make([&](wire::RawRows::Builder to) {
-    put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
-    to.setFeatureSize(x.feature_size);
-    to.setCalendarSize(x.calendar_size);
-    to.setTargetSize(x.target_size);
-    put(to.initFeatures(static_cast<unsigned>(chunks_of(x.features.size()))), x.features);
-    put(to.initCalendar(static_cast<unsigned>(chunks_of(x.calendar.size()))), x.calendar);
-    put(to.initTargets(static_cast<unsigned>(chunks_of(x.targets.size()))), x.targets);
-    put(to.initMasks(static_cast<unsigned>(chunks_of(x.masks.size()))), x.masks);
-  }, hint(x.features.size() + x.calendar.size() + 2 * x.targets.size(), x.rows.size() + 16));
+    put_list(to.initRows(count), x.rows);
+    auto features = to.initFeatures(count), calendar = to.initCalendar(count), targets = to.initTargets(count),
+         masks = to.initMasks(count);
+    for (unsigned i = 0; i < count; ++i) {
+      put_values(features, i, x.values[i].features);
+      put_values(calendar, i, x.values[i].calendar);
+      put_values(targets, i, x.values[i].targets);
+      put_values(masks, i, x.values[i].mask);
+    }
+  }, hint(numbers, x.rows.size()));
 }
 
 caf::expected<raw_rows> read(const msg<wire::RawRows>& m, const bounds& limits) {
   return guarded("raw rows", m, [&](wire::RawRows::Reader from) {
-    constexpr std::uint64_t most = std::uint64_t{1} << 24; // floats of one row; keeps the products below from wrapping
     raw_rows x;
     x.rows = get_rows(from.getRows(), limits);
-    x.feature_size = from.getFeatureSize();
-    x.calendar_size = from.getCalendarSize();
-    x.target_size = from.getTargetSize();
-    at_most("feature size", x.feature_size, most);
-    at_most("calendar size", x.calendar_size, most);
-    exactly("target size", x.target_size, limits.target_size);
-    x.features = get_all("features", from.getFeatures(), x.rows.size() * x.feature_size);
-    x.calendar = get_all("calendar", from.getCalendar(), x.rows.size() * x.calendar_size);
-    x.targets = get_all("targets", from.getTargets(), x.rows.size() * x.target_size);
-    x.masks = get_all("masks", from.getMasks(), x.rows.size() * x.target_size);
+    exactly("features", from.getFeatures().size(), x.rows.size());
+    exactly("calendar", from.getCalendar().size(), x.rows.size());
+    exactly("targets", from.getTargets().size(), x.rows.size());
+    exactly("masks", from.getMasks().size(), x.rows.size());
+    for (unsigned i = 0; i < x.rows.size(); ++i)
+      x.values.push_back({get_values<float>("features", from.getFeatures()[i], limits.feature_size),
+                          get_values<float>("targets", from.getTargets()[i], limits.target_size),
+                          get_values<float>("masks", from.getMasks()[i], limits.target_size),
+                          get_values<double>("calendar", from.getCalendar()[i], limits.calendar_size)});
     return x;
   });
 }

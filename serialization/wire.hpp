@@ -15,13 +15,17 @@ namespace enn::serialization {
 /// What a run allows; messages beyond it are refused. `steps` bounds nothing: it only grows.
 struct bounds {
   std::uint64_t parameters = 0;   // floats in the flat weight vector
+  std::uint64_t feature_size = 0, calendar_size = 0; // numbers of one row
   std::uint64_t target_size = 0;  // floats of one prediction
   std::uint64_t losses = 0;       // loss outputs of the graph
   std::uint64_t rows = std::uint64_t{1} << 32; // in one message
 };
-bounds bounds_of(const model::run_definition& run, const model::dataset& data);
+bounds bounds_of(const model::run_definition& run);
 
+/// Flat float vectors travel in chunks. Between processes a message carries at most `bulk_chunks` of them, and its sender waits
+/// for the receiver to ask for more, so that beats get through.
 inline constexpr std::uint64_t chunk_bytes = std::uint64_t{1} << 20;
+inline constexpr std::uint32_t bulk_chunks = 2, all_chunks = 0;
 
 struct weights_id {
   std::int64_t step = 0;
@@ -52,12 +56,25 @@ struct block {
   model::numeric_health health;
   std::vector<float> numbers;      // train: gradient sum; predict: predictions; evaluate: none
   std::vector<std::uint64_t> rows; // predict
+  std::uint64_t hash = 0;          // of what was read
 };
 /// Of losses and numbers.
 std::uint64_t hash_of(const block& x);
 /// Adds the hash, for read() to check where the words have travelled.
 msg<wire::Block> write(const block& x);
 caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits);
+
+// A block larger than `bulk_chunks` goes to another process as its head; the receiver then asks for its chunks.
+bool is_bulky(const msg<wire::Block>& m);
+/// All but the numbers.
+msg<wire::Block> head_of(const msg<wire::Block>& m);
+/// `numbers` has its size, its values follow by read_piece(). The hash is still to be compared: is_whole().
+caf::expected<block> read_head(const msg<wire::Block>& m, const bounds& limits);
+/// `bulk_chunks` chunks from `first` on. ec::protocol if there are none.
+caf::expected<msg<wire::Piece>> piece_of(const msg<wire::Block>& m, std::uint32_t first);
+/// Fills in the piece; answers the number of the next chunk, 0 when the last one is there.
+caf::expected<std::uint32_t> read_piece(const msg<wire::Piece>& m, block& into);
+caf::expected<void> check_hash(const block& x);
 
 struct failure {
   std::uint64_t task = 0;
@@ -73,16 +90,34 @@ struct enlistment {
   std::string machine;
   std::uint32_t workers = 1;
   std::string kernels;
+  std::string name;   // of the node; "local": of the coordinator's own process
 };
-/// Of this program, for a node of this process.
-enlistment enlist(std::string cluster, std::uint32_t workers, std::string kernels);
+/// Of this program on this machine.
+enlistment enlist(std::string cluster, std::string name, std::uint32_t workers, std::string kernels);
 msg<wire::Enlistment> write(const enlistment& x);
 caf::expected<enlistment> read(const msg<wire::Enlistment>& m);
 /// ec::protocol naming the first difference that keeps the two apart.
 caf::expected<void> check_same(const enlistment& ours, const enlistment& theirs);
 
-/// All chunks from `first_chunk` on that fit one message of 256 MiB.
-msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk = 0);
+struct member {
+  std::string name, machine;
+  std::uint32_t workers = 0;
+  std::uint64_t epoch = 0;
+  std::uint32_t leases_out = 0;
+  std::uint64_t leases_done = 0;
+  std::uint32_t silent_ticks = 0;
+  bool draining = false;
+};
+struct member_list {
+  std::int64_t step = 0, total_steps = 0;
+  std::vector<member> members;
+};
+msg<wire::Members> write(const member_list& x);
+caf::expected<member_list> read(const msg<wire::Members>& m);
+
+/// `chunks` chunks from `first_chunk` on; all_chunks: as many as there are, which is for receivers in this process.
+msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk = 0,
+                                 std::uint32_t chunks = all_chunks);
 /// Fills `into` (of the run's size) with the message's chunks; answers the number of the next chunk, 0 when complete.
 caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::span<float> into);
 
@@ -96,8 +131,7 @@ caf::expected<row_list> read(const msg<wire::Rows>& m, const bounds& limits);
 
 struct raw_rows {
   std::vector<std::uint64_t> rows;
-  std::uint64_t feature_size = 0, calendar_size = 0, target_size = 0;
-  std::vector<float> features, calendar, targets, masks;
+  std::vector<model::row_values> values; // one a row
 };
 msg<wire::RawRows> write(const raw_rows& x);
 caf::expected<raw_rows> read(const msg<wire::RawRows>& m, const bounds& limits);

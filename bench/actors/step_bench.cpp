@@ -78,7 +78,7 @@ loop_result plain_loop(const subject& s) {
   const auto& run = *s.run;
   auto leases = run.settings.train.leases;
   auto version = *actors::first_version(run);
-  model::lease_computer computer{s.run, s.data};
+  model::lease_computer computer{s.run};
   std::vector<std::vector<float>> sums(static_cast<std::size_t>(leases), std::vector<float>(version.tensors.weights.size()));
   loop_result result;
   while (!version.state.finished) {
@@ -88,7 +88,7 @@ loop_result plain_loop(const subject& s) {
     auto denominator = model::denominator_of(*s.data, rows);
     auto begin = clock_type::now();
     for (std::int64_t i = 0; i < leases; ++i)
-      computer.compute({model::lease_kind::train, version.state.step, model::rows_of_lease(rows, i, leases), denominator,
+      computer.compute({model::lease_kind::train, version.state.step, s.data.get(), model::rows_of_lease(rows, i, leases), denominator,
                         model::rung::fast},
                        version.tensors.weights, sums[static_cast<std::size_t>(i)], {});
     result.passes.push_back(seconds_since(begin));

@@ -423,13 +423,11 @@ std::span<const float> dataset::features_of_line(std::uint64_t line) const {
   return std::span{values_}.subspan(line * width, width);
 }
 
-i64 dataset::feature_size() const {
-  return (windows() ? facts_.history : 1) * static_cast<i64>(facts_.features.size());
-}
+i64 data_facts::feature_size() const { return (kind == "window" ? history : 1) * static_cast<i64>(features.size()); }
 
-i64 dataset::calendar_size() const { return windows() && facts_.interval_seconds > 0 ? 2 : 0; }
+i64 data_facts::calendar_size() const { return kind == "window" && interval_seconds > 0 ? 2 : 0; }
 
-i64 dataset::target_size() const { return (windows() ? facts_.horizon : 1) * static_cast<i64>(facts_.outputs.size()); }
+i64 data_facts::target_size() const { return (kind == "window" ? horizon : 1) * static_cast<i64>(outputs.size()); }
 
 /// Cells of a row's target that lie on known lines.
 std::uint64_t dataset::known_cells(std::uint64_t row) const {
@@ -438,7 +436,7 @@ std::uint64_t dataset::known_cells(std::uint64_t row) const {
 }
 
 template <class T>
-void dataset::copy_features(std::uint64_t row, std::span<T> x, std::span<T> calendar) const {
+void dataset::features(std::uint64_t row, std::span<T> x, std::span<T> calendar) const {
   const auto first = row - static_cast<std::uint64_t>(facts_.history); // history is 0 for tables
   const auto size = static_cast<std::size_t>(feature_size());
   std::ranges::copy(std::span{values_}.subspan(first * facts_.features.size(), size), x.begin());
@@ -447,13 +445,15 @@ void dataset::copy_features(std::uint64_t row, std::span<T> x, std::span<T> cale
   const i64 time = time_of(row), second_of_day = floor_modulo(time, seconds_per_day);
   const i64 day = (time - second_of_day) / seconds_per_day;
   constexpr i64 weekday_of_1970 = 3; // a Thursday
-  calendar[0] = facts_.lines_per_day > 0 ? static_cast<T>(second_of_day / facts_.interval_seconds)
-                                         : static_cast<T>(second_of_day) / static_cast<T>(facts_.interval_seconds);
+  // Divided as double for every T, so that a row that travels as double has the same bits.
+  calendar[0] = facts_.lines_per_day > 0
+                  ? static_cast<T>(second_of_day / facts_.interval_seconds)
+                  : static_cast<T>(static_cast<double>(second_of_day) / static_cast<double>(facts_.interval_seconds));
   calendar[1] = static_cast<T>(floor_modulo(day + weekday_of_1970, 7));
 }
 
 template <class T>
-void dataset::copy_targets(std::uint64_t row, std::span<T> target, std::span<T> mask) const {
+void dataset::targets(std::uint64_t row, std::span<T> target, std::span<T> mask) const {
   const auto first = row * facts_.outputs.size(), known = known_cells(row);
   std::ranges::copy(std::span{targets_}.subspan(first, known), target.begin());
   std::ranges::copy(std::span{valid_}.subspan(first, known), mask.begin());
@@ -461,10 +461,10 @@ void dataset::copy_targets(std::uint64_t row, std::span<T> target, std::span<T> 
   std::ranges::fill(mask.subspan(known), T{0});
 }
 
-template void dataset::copy_features(std::uint64_t, std::span<float>, std::span<float>) const;
-template void dataset::copy_features(std::uint64_t, std::span<double>, std::span<double>) const;
-template void dataset::copy_targets(std::uint64_t, std::span<float>, std::span<float>) const;
-template void dataset::copy_targets(std::uint64_t, std::span<double>, std::span<double>) const;
+void dataset::copy_features(std::uint64_t row, std::span<float> x, std::span<float> calendar) const { features(row, x, calendar); }
+void dataset::copy_features(std::uint64_t row, std::span<double> x, std::span<double> calendar) const { features(row, x, calendar); }
+void dataset::copy_targets(std::uint64_t row, std::span<float> target, std::span<float> mask) const { targets(row, target, mask); }
+void dataset::copy_targets(std::uint64_t row, std::span<double> target, std::span<double> mask) const { targets(row, target, mask); }
 
 i64 dataset::valid_cells(std::uint64_t row) const {
   const auto cells = std::span{valid_}.subspan(row * facts_.outputs.size(), known_cells(row));

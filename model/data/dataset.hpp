@@ -10,6 +10,7 @@
 /// a missing label has mask 0 and target 0, and never reaches a loss. Lines after the last have missing labels.
 #pragma once
 #include <enn/model/config/data_config.hpp>
+#include <enn/model/data/row_source.hpp>
 #include <enn/model/data/split.hpp>
 #include <enn/model/data/table.hpp>
 #include <enn/model/error.hpp>
@@ -42,9 +43,14 @@ struct data_facts {
   std::vector<double> target_mean, target_deviation, target_least, target_greatest; // of outputs
   double mean_all = 0, deviation_all = 1;  // of all features but categories together (scaler = global)
   std::string fingerprint;                 // of the file's bytes
+
+  // Elements of a row's arrays.
+  std::int64_t feature_size() const;
+  std::int64_t calendar_size() const;      // 2 or 0
+  std::int64_t target_size() const;        // of target and of mask
 };
 
-class dataset {
+class dataset final : public row_source {
 public:
   /// Cuts and splits as split.hpp says. Errors (bad_data unless said): too few lines for one window of some part, a training
   /// part without rows or a column without values in it, missing features under policy "error" (with line and column), a
@@ -71,15 +77,14 @@ public:
   /// Filled features of a line (features). line < lines().
   std::span<const float> features_of_line(std::uint64_t line) const;
 
-  std::int64_t feature_size() const;  // elements of x
-  std::int64_t calendar_size() const; // 2 or 0
-  std::int64_t target_size() const;   // elements of target
+  std::int64_t feature_size() const { return facts_.feature_size(); }
+  std::int64_t calendar_size() const { return facts_.calendar_size(); }
+  std::int64_t target_size() const { return facts_.target_size(); }
 
-  /// T: float, double. Spans have the sizes above.
-  template <class T>
-  void copy_features(std::uint64_t row, std::span<T> x, std::span<T> calendar) const;
-  template <class T>
-  void copy_targets(std::uint64_t row, std::span<T> target, std::span<T> mask) const;
+  void copy_features(std::uint64_t row, std::span<float> x, std::span<float> calendar) const override;
+  void copy_features(std::uint64_t row, std::span<double> x, std::span<double> calendar) const override;
+  void copy_targets(std::uint64_t row, std::span<float> target, std::span<float> mask) const override;
+  void copy_targets(std::uint64_t row, std::span<double> target, std::span<double> mask) const override;
   /// Sum of the mask of a row: cells that count in a loss.
   std::int64_t valid_cells(std::uint64_t row) const;
   /// Seconds since 1970 of the first target line, or -1 if times are unknown.
@@ -92,6 +97,10 @@ private:
   dataset() = default;
   bool windows() const { return facts_.kind == "window"; }
   std::uint64_t known_cells(std::uint64_t row) const;
+  template <class T>
+  void features(std::uint64_t row, std::span<T> x, std::span<T> calendar) const;
+  template <class T>
+  void targets(std::uint64_t row, std::span<T> target, std::span<T> mask) const;
 
   data_facts facts_;
   split split_;

@@ -38,13 +38,12 @@ constexpr std::size_t most_schedules = 8; // of different numbers of rows; each 
 
 struct lease_computer::parts {
   std::shared_ptr<const run_definition> run;
-  std::shared_ptr<const dataset> data;
   std::shared_ptr<const graph> training, inference;
   std::vector<std::string> losses;
   engine<float> fast;
   engine<double> master;
 
-  parts(std::shared_ptr<const run_definition> r, std::shared_ptr<const dataset> d) : run(std::move(r)), data(std::move(d)) {
+  explicit parts(std::shared_ptr<const run_definition> r) : run(std::move(r)) {
     training = std::shared_ptr<const graph>{run, &run->network};
     inference = std::make_shared<const graph>(without_training(run->network));
     for (const auto& o : run->network.outputs)
@@ -70,15 +69,15 @@ struct lease_computer::parts {
   }
 
   template <class T>
-  void fill(schedule<T>& s, std::span<const std::uint64_t> rows) {
+  void fill(schedule<T>& s, std::span<const std::uint64_t> rows, const row_source& data) {
     auto x = s.input("x"), calendar = s.input("calendar"), target = s.input("target"), mask = s.input("mask");
     auto piece = [&](std::span<T> all, std::size_t i) { return all.subspan(all.size() / rows.size() * i, all.size() / rows.size()); };
     auto& unused = std::get<std::vector<T>>(unread);
-    unused.resize(static_cast<std::size_t>(data->calendar_size()));
+    unused.resize(static_cast<std::size_t>(run->facts.calendar_size()));
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      data->copy_features<T>(rows[i], piece(x, i), calendar.empty() ? std::span{unused} : piece(calendar, i));
+      data.copy_features(rows[i], piece(x, i), calendar.empty() ? std::span{unused} : piece(calendar, i));
       if (!target.empty())
-        data->copy_targets<T>(rows[i], piece(target, i), piece(mask, i));
+        data.copy_targets(rows[i], piece(target, i), piece(mask, i));
     }
   }
 
@@ -86,7 +85,7 @@ struct lease_computer::parts {
   lease_result compute(engine<T>& e, const lease_request& q, std::span<const float> weights, std::span<float> gradient,
                        std::span<float> predictions) {
     auto& s = schedule_for(e, q.kind, static_cast<std::int64_t>(q.rows.size()));
-    fill(s, q.rows);
+    fill(s, q.rows, *q.source);
     schedule_inputs<T> in{static_cast<std::uint64_t>(run->settings.train.seed), static_cast<std::uint64_t>(q.step), q.rows,
                           e.as_weights(weights), static_cast<T>(1 / q.denominator)};
     auto own = e.as_gradient(gradient);
@@ -123,8 +122,7 @@ struct lease_computer::parts {
   std::tuple<std::vector<float>, std::vector<double>> unread; // calendar of models that have none
 };
 
-lease_computer::lease_computer(std::shared_ptr<const run_definition> run, std::shared_ptr<const dataset> data)
-  : parts_(std::make_unique<parts>(std::move(run), std::move(data))) {}
+lease_computer::lease_computer(std::shared_ptr<const run_definition> run) : parts_(std::make_unique<parts>(std::move(run))) {}
 lease_computer::~lease_computer() = default;
 
 lease_result lease_computer::compute(const lease_request& request, std::span<const float> weights, std::span<float> gradient,

@@ -44,6 +44,7 @@ enum class lease_kind : std::uint8_t {
 struct lease_request {
   lease_kind kind = lease_kind::train;
   std::int64_t step = 0;                   // random key; validation uses the step it evaluates
+  const row_source* source = nullptr;      // has the rows
   std::span<const std::uint64_t> rows;
   double denominator = 1;
   rung start = rung::fast;
@@ -57,7 +58,7 @@ struct lease_result {
 /// One execution context: schedules and arena. One thread at a time. Allocates when it first meets a number of rows.
 class lease_computer {
 public:
-  lease_computer(std::shared_ptr<const run_definition> run, std::shared_ptr<const dataset> data);
+  explicit lease_computer(std::shared_ptr<const run_definition> run);
   ~lease_computer();
   /// `gradient` (train): layout.size floats, overwritten. `predictions` (predict): rows * target_size floats, overwritten.
   /// The result is a pure function of the arguments and the run. Nonfinite numbers are reported, not an error.

@@ -78,13 +78,17 @@ struct Rows {
 }
 
 struct RawRows {
-  # Features and labels of rows, for a node that has no data.
+  # Features and labels of rows, for a node that has no data. Each list has one entry a row.
   rows @0 :List(UInt64);
-  featureSize @1 :UInt64;            # floats a row
-  calendarSize @2 :UInt64;
-  targetSize @3 :UInt64;
-  features @4 :List(Data);           # (rows, featureSize), in chunks
-  calendar @5 :List(Data);
-  targets @6 :List(Data);
-  masks @7 :List(Data);
+  features @1 :List(Data);           # float32
+  calendar @2 :List(Data);           # float64: a quotient, which the master rung reads as double
+  targets @3 :List(Data);            # float32
+  masks @4 :List(Data);              # float32
+}
+
+struct Piece {
+  # An answer to a fetch: chunks firstChunk ... of a block that was announced without them.
+  size @0 :UInt64;                   # floats of the whole block
+  firstChunk @1 :UInt32;
+  chunks @2 :List(Data);
 }

@@ -55,4 +55,23 @@ struct Enlistment {
   machine @3 :Text;                  # for people
   workers @4 :UInt32;
   kernels @5 :Text;                  # the run's set, which the node confirms that it can run
+  name @6 :Text;                     # of the node, as commands call it
+}
+
+struct Member {
+  # A node as the broker knows it, for people.
+  name @0 :Text;
+  machine @1 :Text;
+  workers @2 :UInt32;
+  epoch @3 :UInt64;
+  leasesOut @4 :UInt32;
+  leasesDone @5 :UInt64;             # of this epoch
+  silentTicks @6 :UInt32;            # beats missed
+  draining @7 :Bool;
+}
+
+struct Members {
+  step @0 :Int64;                    # steps done
+  totalSteps @1 :Int64;
+  members @2 :List(Member);
 }

@@ -24,7 +24,7 @@ struct actors_broker : ::testing::Test {
   caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
   caf::scoped_actor self{system, true};
   tiny t = make_tiny([] { auto c = tiny_config(); c.train.validate_every = 1000; return c; }());
-  serialization::bounds limits = serialization::bounds_of(*t.run, *t.data);
+  serialization::bounds limits = serialization::bounds_of(*t.run);
   policy rules = [] { auto p = quick(); p.threads = false; p.skipped_steps = 2; return p; }();
   sampler_actor sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);
   broker_actor broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler,
@@ -53,6 +53,7 @@ struct actors_broker : ::testing::Test {
           ASSERT_TRUE(l);
           leases.emplace_back(epoch, *l);
         },
+        [&](fence_atom, std::uint64_t) {}, [&](note_atom, const std::string&, const std::string&) {},
         [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
         [&](caf::down_msg& down) {
           ended = true;
@@ -69,7 +70,7 @@ struct actors_broker : ::testing::Test {
     return result;
   }
   static caf::error ec_error() { return fail(ec::protocol, "no answer"); }
-  std::uint64_t enlist() { return *enlist(serialization::enlist("local", 1, t.run->kernels)); }
+  std::uint64_t enlist() { return *enlist(serialization::enlist("local", "a", 1, t.run->kernels)); }
 
   void advance(std::uint64_t epoch, std::uint32_t credit) {
     self->send(broker, advance_atom_v);
@@ -142,23 +143,76 @@ TEST_F(actors_broker, ignores_stale_epochs_and_stale_tasks) {
   EXPECT_FALSE(ended);
 }
 
-TEST_F(actors_broker, computes_a_third_time_what_came_back_with_different_bits_and_then_stops) {
+TEST_F(actors_broker, stops_when_two_results_differ_and_nobody_else_can_decide) {
   auto epoch = enlist();
   advance(epoch, 4);
   auto l = leases[2].second;
-  leases.clear();
   reply(epoch, answer(l, 1));
-  reply(epoch, answer(l, 2));
-  self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
-  settle();
-  ASSERT_EQ(leases.size(), 1u);
-  EXPECT_EQ(leases[0].second.index, 2u);
-  EXPECT_EQ(leases[0].second.attempt, 1u);
-  EXPECT_FALSE(ended);
   reply(epoch, answer(l, 1));
+  EXPECT_FALSE(ended) << "the same twice is no conflict";
   reply(epoch, answer(l, 2));
   EXPECT_TRUE(ended);
   EXPECT_EQ(code_of(reason), ec::not_reproducible);
+}
+
+/// Another node than the test itself.
+struct other_node {
+  caf::scoped_actor self;
+  std::uint64_t epoch = 0;
+  bool expelled = false;
+  std::vector<lease> leases;
+  explicit other_node(caf::actor_system& system) : self{system, true} {}
+
+  void settle(const serialization::bounds& limits) {
+    while (self->has_next_message())
+      self->receive(
+        [&](lease_atom, std::uint64_t, const msg<wire::Lease>& m) { leases.push_back(*serialization::read(m, limits)); },
+        [&](fence_atom, std::uint64_t) { epoch = 0; },
+        [&](caf::exit_msg& m) { expelled = code_of(m.reason) == ec::not_reproducible; });
+  }
+};
+
+TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
+  other_node nodes[3]{other_node{system}, other_node{system}, other_node{system}};
+  auto join = [&](other_node& n) {
+    auto hello = serialization::write(serialization::enlist("local", "b", 1, t.run->kernels));
+    auto handle = n.self->request(broker, std::chrono::seconds{1}, enlist_atom_v, hello, caf::actor_cast<node_actor>(n.self));
+    sched.run();
+    handle.receive([&](std::uint64_t e) { n.epoch = e; }, [](caf::error&) {});
+  };
+  auto say = [&](other_node& n, const block& b) {
+    self->send(broker, done_atom_v, n.epoch, serialization::write(b));
+    settle();
+    for (auto& each : nodes)
+      each.settle(limits);
+  };
+  for (auto& n : nodes)
+    join(n);
+  advance(nodes[0].epoch, 4);
+  nodes[0].settle(limits);
+  ASSERT_EQ(nodes[0].leases.size(), 4u);
+  auto l = nodes[0].leases[1];
+  say(nodes[0], answer(l, 1));
+  say(nodes[1], answer(l, 2)); // wrong, or the other is
+  EXPECT_EQ(nodes[0].epoch, 0u) << "both are fenced";
+  EXPECT_EQ(nodes[1].epoch, 0u);
+  join(nodes[0]);
+  join(nodes[1]);
+  for (auto& n : nodes)
+    self->send(broker, credit_atom_v, n.epoch, std::uint32_t{4});
+  settle();
+  for (auto& n : nodes)
+    n.settle(limits);
+  EXPECT_EQ(nodes[0].leases.size(), 4u) << "nothing more in this step";
+  EXPECT_TRUE(nodes[1].leases.empty());
+  ASSERT_EQ(nodes[2].leases.size(), 4u);
+  say(nodes[2], answer(l, 1));
+  EXPECT_TRUE(nodes[1].expelled);
+  EXPECT_FALSE(nodes[0].expelled);
+  for (auto index : {0u, 2u, 3u})
+    say(nodes[2], answer(nodes[2].leases[index], 1));
+  EXPECT_EQ(versions.size(), 1u);
+  EXPECT_FALSE(ended);
 }
 
 TEST_F(actors_broker, skips_steps_with_nonfinite_sums_and_stops_when_there_are_too_many) {
@@ -184,17 +238,17 @@ TEST_F(actors_broker, skips_steps_with_nonfinite_sums_and_stops_when_there_are_t
 }
 
 TEST_F(actors_broker, refuses_another_cluster_and_other_kernels_by_name) {
-  auto other = enlist(serialization::enlist("elsewhere", 1, t.run->kernels));
+  auto other = enlist(serialization::enlist("elsewhere", "a", 1, t.run->kernels));
   ASSERT_FALSE(other);
   EXPECT_NE(text_of(other.error()).find("cluster is elsewhere"), std::string::npos) << text_of(other.error());
-  auto kernels = enlist(serialization::enlist("local", 1, "abacus"));
+  auto kernels = enlist(serialization::enlist("local", "a", 1, "abacus"));
   ASSERT_FALSE(kernels);
   EXPECT_NE(text_of(kernels.error()).find("kernel set is abacus"), std::string::npos);
 }
 
 TEST_F(actors_broker, serves_weights_of_this_version_and_refuses_those_that_are_gone) {
   auto ask = [&](std::int64_t step) {
-    auto handle = self->request(broker, std::chrono::seconds{1}, pull_atom_v, step, false, std::uint32_t{0});
+    auto handle = self->request(broker, std::chrono::seconds{1}, pull_atom_v, step, false, std::uint32_t{0}, serialization::all_chunks);
     sched.run();
     caf::expected<msg<wire::Weights>> result{ec_error()};
     handle.receive([&](const msg<wire::Weights>& m) { result = m; }, [&](caf::error& e) { result = std::move(e); });
@@ -216,9 +270,10 @@ TEST_F(actors_broker, raw_rows_are_what_the_data_set_holds) {
     [&](const msg<wire::RawRows>& m) {
       auto raw = serialization::read(m, limits);
       ASSERT_TRUE(raw) << text_of(raw.error());
-      std::vector<float> x(raw->feature_size), calendar(raw->calendar_size);
-      t.data->copy_features<float>(list.rows[1], x, calendar);
-      EXPECT_TRUE(std::equal(x.begin(), x.end(), raw->features.begin() + static_cast<std::ptrdiff_t>(raw->feature_size)));
+      ASSERT_EQ(raw->rows, list.rows);
+      std::vector<float> x(raw->values[1].features.size()), calendar;
+      t.data->copy_features(list.rows[1], x, calendar);
+      EXPECT_EQ(x, raw->values[1].features);
     },
     [&](caf::error& e) { ADD_FAILURE() << text_of(e); });
 }

@@ -44,7 +44,7 @@ TEST_F(actors_run, gives_the_same_bits_for_any_number_of_workers) {
 TEST_F(actors_run, gives_the_bits_of_the_same_steps_without_actors) {
   reference_run r;
   auto version = *first_version(*r.t.run);
-  model::lease_computer computer{r.t.run, r.t.data};
+  model::lease_computer computer{r.t.run};
   auto leases = r.t.run->settings.train.leases;
   for (std::int64_t step = 0; step < r.t.run->total_steps; ++step) {
     auto rows = model::rows_of_step(*r.t.run, *r.t.data, step);
@@ -52,7 +52,7 @@ TEST_F(actors_run, gives_the_bits_of_the_same_steps_without_actors) {
     std::vector<std::vector<float>> sums(static_cast<std::size_t>(leases), std::vector<float>(version.tensors.weights.size()));
     for (std::int64_t i = 0; i < leases; ++i)
       if (auto mine = model::rows_of_lease(rows, i, leases); !mine.empty())
-        computer.compute({model::lease_kind::train, step, mine, denominator, model::rung::fast}, version.tensors.weights,
+        computer.compute({model::lease_kind::train, step, r.t.data.get(), mine, denominator, model::rung::fast}, version.tensors.weights,
                          sums[static_cast<std::size_t>(i)], {});
     for (std::size_t width = 1; width < sums.size(); width *= 2)
       for (std::size_t i = 0; i < sums.size(); i += 2 * width)

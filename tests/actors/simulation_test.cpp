@@ -130,7 +130,7 @@ TEST_F(actors_simulation, predictions_come_once_each_in_any_order) {
     ASSERT_FALSE(outcome.error) << text_of(outcome.error);
     std::vector<std::uint64_t> found;
     for (const auto& m : world.blocks) {
-      auto b = serialization::read(m, serialization::bounds_of(*t.run, *t.data));
+      auto b = serialization::read(m, serialization::bounds_of(*t.run));
       ASSERT_TRUE(b);
       found.insert(found.end(), b->rows.begin(), b->rows.end());
     }

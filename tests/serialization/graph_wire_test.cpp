@@ -73,7 +73,7 @@ TEST(graph_wire, facts_and_run_come_back) {
   run.total_steps = 99;
   run.steps_per_epoch = 11;
   run.kernels = "portable";
-  auto again = decode_run(encode(run));
+  auto again = read(write(run));
   ASSERT_TRUE(again) << text_of(again.error());
   EXPECT_EQ(model::to_name_values(again->settings), model::to_name_values(run.settings));
   EXPECT_EQ(again->layout.size, 6);
@@ -100,10 +100,7 @@ TEST(graph_wire, a_graph_that_breaks_the_rules_is_refused_by_name) {
 }
 
 TEST(graph_wire, damaged_or_cut_bytes_never_crash) {
-  model::run_definition run;
-  run.network = example();
-  run.facts = facts();
-  auto bytes = encode(run);
+  auto bytes = encode(example());
   for (std::uint64_t round = 0; round < 1000; ++round) {
     auto damaged = bytes;
     for (std::uint64_t flip = 0; flip <= round % 4; ++flip)
@@ -111,7 +108,7 @@ TEST(graph_wire, damaged_or_cut_bytes_never_crash) {
         = static_cast<std::byte>(kernels::random_bits({.seed = round, .step = flip}, 1));
     if (round % 7 == 0)
       damaged.resize(kernels::random_bits({.seed = round}, 2) % damaged.size());
-    if (auto found = decode_run(damaged); !found) {
+    if (auto found = decode_graph(damaged); !found) {
       EXPECT_EQ(code_of(found.error()), ec::bad_checkpoint);
     }
   }

@@ -90,13 +90,13 @@ TEST(lease, gradients_of_a_step_add_up_whatever_the_cut) {
   auto tensors = initial_tensors(*run);
   auto rows = rows_of_step(*run, *data, 2);
   auto denominator = denominator_of(*data, rows);
-  lease_computer computer{run, data};
+  lease_computer computer{run};
   std::vector<std::vector<double>> sums;
   for (std::int64_t leases : {1, 4}) {
     sums.emplace_back(tensors.weights.size());
     std::vector<float> gradient(tensors.weights.size());
     for (std::int64_t i = 0; i < leases; ++i) {
-      lease_request request{lease_kind::train, 2, rows_of_lease(rows, i, leases), denominator, rung::fast};
+      lease_request request{lease_kind::train, 2, data.get(), rows_of_lease(rows, i, leases), denominator, rung::fast};
       auto result = computer.compute(request, tensors.weights, gradient, {});
       EXPECT_TRUE(result.health.ok());
       std::transform(gradient.begin(), gradient.end(), sums.back().begin(), sums.back().begin(), [](float g, double s) { return g + s; });
@@ -114,9 +114,9 @@ TEST(lease, the_master_rung_agrees_and_goes_further) {
   auto data = sines(c);
   auto run = define(c, *data);
   auto tensors = initial_tensors(*run);
-  lease_computer computer{run, data};
+  lease_computer computer{run};
   auto rows = rows_of_step(*run, *data, 0);
-  lease_request request{lease_kind::train, 0, rows, denominator_of(*data, rows), rung::fast};
+  lease_request request{lease_kind::train, 0, data.get(), rows, denominator_of(*data, rows), rung::fast};
   std::vector<float> fast(tensors.weights.size()), master(tensors.weights.size());
   auto a = computer.compute(request, tensors.weights, fast, {});
   request.start = rung::master;
@@ -147,9 +147,9 @@ TEST(lease, threads_that_share_run_and_data_compute_the_same) {
   std::vector<std::thread> threads;
   for (auto& gradient : gradients)
     threads.emplace_back([&] {
-      lease_computer computer{run, data};
+      lease_computer computer{run};
       for (auto start : {rung::master, rung::fast})
-        computer.compute({lease_kind::train, 1, rows, denominator, start}, tensors.weights, gradient, {});
+        computer.compute({lease_kind::train, 1, data.get(), rows, denominator, start}, tensors.weights, gradient, {});
     });
   for (auto& t : threads)
     t.join();
@@ -162,15 +162,15 @@ TEST(lease, predicts_in_raw_units_the_same_for_any_chunk) {
   auto data = sines(c);
   auto run = define(c, *data);
   auto tensors = initial_tensors(*run);
-  lease_computer computer{run, data};
+  lease_computer computer{run};
   std::vector<std::uint64_t> rows;
   for (std::uint64_t i = 0; i < data->rows(part::test); ++i)
     rows.push_back(data->row(part::test, i));
   auto size = static_cast<std::size_t>(data->target_size());
   std::vector<float> all(rows.size() * size), one(size);
-  computer.compute({lease_kind::predict, 0, rows, 1, rung::fast}, tensors.weights, {}, all);
+  computer.compute({lease_kind::predict, 0, data.get(), rows, 1, rung::fast}, tensors.weights, {}, all);
   for (std::size_t i = 0; i < rows.size(); i += 5) {
-    computer.compute({lease_kind::predict, 0, std::span{rows}.subspan(i, 1), 1, rung::fast}, tensors.weights, {}, one);
+    computer.compute({lease_kind::predict, 0, data.get(), std::span{rows}.subspan(i, 1), 1, rung::fast}, tensors.weights, {}, one);
     EXPECT_TRUE(std::equal(one.begin(), one.end(), all.begin() + static_cast<std::ptrdiff_t>(i * size))) << i;
   }
 }
@@ -188,12 +188,12 @@ TEST(optimizer, learns) {
       auto run = define(c, *data);
       auto tensors = initial_tensors(*run);
       run_state state;
-      lease_computer computer{run, data};
+      lease_computer computer{run};
       std::vector<float> gradient(tensors.weights.size());
       double first = 0, last = 0;
       while (!state.finished) {
         auto rows = rows_of_step(*run, *data, state.step);
-        lease_request request{lease_kind::train, state.step, rows, denominator_of(*data, rows), rung::fast};
+        lease_request request{lease_kind::train, state.step, data.get(), rows, denominator_of(*data, rows), rung::fast};
         auto result = computer.compute(request, tensors.weights, gradient, {});
         (state.step == 0 ? first : last) = result.losses[0];
         EXPECT_TRUE(apply_step(*run, gradient, tensors, state).applied);

@@ -1,0 +1,24 @@
+/// What keeps a node process at work: finds the gate of a coordinator, joins its run with a node, and does so again whenever
+/// either is lost. See AGENT in interfaces.hpp.
+#pragma once
+#include <enn/actors/interfaces.hpp>
+#include <enn/actors/policy.hpp>
+
+namespace enn::actors {
+
+struct agent_setup {
+  std::string cluster, name;
+  std::uint32_t workers = 1;
+  bool once = false;      // end when the run is over, instead of waiting for the next one
+  dialler_actor dialler;  // finds the gate
+  /// The data of a run, if this machine has it: null if it has not. Called by the agent's own thread.
+  std::function<caf::expected<data_ptr>(const model::run_definition&)> find_data = {};
+  /// For people: "joined", ... Called by the agent's own thread.
+  std::function<void(const std::string&)> tell = {};
+};
+
+/// Ends with exit_reason::normal when it was drained, stopped, or the run is over (`once`); else with what no new attempt mends:
+/// ec::protocol (another build or cluster), ec::kernel_unavailable, ec::data_mismatch, ec::gave_up.
+agent_actor spawn_agent(caf::actor_system& system, agent_setup setup, const policy& rules);
+
+} // namespace enn::actors

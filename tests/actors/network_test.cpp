@@ -35,9 +35,8 @@ using clock_type = std::chrono::steady_clock;
 
 /// A gate that only counts letters.
 gate_actor::behavior_type stub() {
-  return {[](join_atom, const msg<wire::Enlistment>&, const agent_actor&) -> caf::result<msg<wire::RunDefinition>, broker_actor, sampler_actor> {
-            return caf::sec::runtime_error;
-          },
+  using welcome = caf::result<msg<wire::RunDefinition>, broker_actor, sampler_actor>;
+  return {[](join_atom, const msg<wire::Enlistment>&, const agent_actor&) -> welcome { return caf::sec::runtime_error; },
           [](status_atom) -> caf::result<msg<wire::Members>> { return caf::sec::runtime_error; },
           [](drain_atom, const std::string& text, bool) { return static_cast<std::uint32_t>(text.size()); },
           [](serve_atom, const broker_actor&, const sampler_actor&) {}};

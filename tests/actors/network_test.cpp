@@ -108,6 +108,7 @@ public:
 
   std::uint16_t port() const { return port_; }
   address at() const { return {"127.0.0.1", port_}; }
+  void signal(int number) const { ::kill(pid_, number); }
   bool alive() const { return ::waitpid(pid_, nullptr, WNOHANG) == 0; }
   std::int64_t resident_bytes() const {
     std::int64_t size = 0, resident = 0;
@@ -282,6 +283,17 @@ TEST_F(NetworkTest, the_death_of_the_other_process_is_noticed) {
   caf::scoped_actor self{here.system};
   self->monitor(expect_connects(own, *there));
   there.reset();
+  bool down = false;
+  self->receive([&](caf::down_msg&) { down = true; }, caf::after(60s) >> [] {});
+  EXPECT_TRUE(down);
+}
+
+TEST_F(NetworkTest, a_frozen_process_is_lost) {
+  auto own = made("run");
+  child there{own};
+  caf::scoped_actor self{here.system};
+  self->monitor(expect_connects(own, there));
+  there.signal(SIGSTOP); // its sockets stay open
   bool down = false;
   self->receive([&](caf::down_msg&) { down = true; }, caf::after(60s) >> [] {});
   EXPECT_TRUE(down);

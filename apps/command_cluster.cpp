@@ -25,17 +25,17 @@ caf::expected<void> init(const cluster_options& o) {
   auto names = o.nodes;
   if (names.empty())
     names = {"coordinator", "node"};
-  auto done = serialization::init_cluster(o.folder, names);
+  auto done = serialization::make_cluster(o.folder, names);
   if (!done)
     return done.error();
-  say("cluster", o.folder + (done->new_authority ? ": a new CA; ca.key makes more machines, so keep it where nobody else reads it" : ": the CA that was there"));
+  say("cluster", o.folder + (done->new_ca ? ": a new CA; ca.key makes more machines, so keep it where nobody else reads it" : ": the CA that was there"));
   if (!done->made.empty())
     say("made", joined(done->made));
   if (!done->kept.empty())
     say("kept", joined(done->kept));
   auto folder = shell_word(o.folder);
   say("next", "copy " + folder + "/NAME to its machine, readable by the user who runs enn there alone; then\nthere:  enn train CONFIG --nodes "
-              "0.0.0.0 --cluster " + folder + "/coordinator\nothers: enn node start --join HOST --cluster " + folder + "/node");
+              "0.0.0.0:7411 --cluster " + folder + "/coordinator\nothers: enn node start --join HOST:7411 --cluster " + folder + "/node");
   return {};
 }
 

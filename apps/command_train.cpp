@@ -106,7 +106,6 @@ public:
     if (!meeting)
       return meeting.error();
     result->meeting_ = std::move(*meeting);
-    result->listener_.emplace(result->meeting_->at);
     result->folder_ = folder;
     result->data_ = ready.run->settings.data.path;
     result->processes_ = static_cast<std::uint32_t>(o.processes);
@@ -114,12 +113,12 @@ public:
     return result;
   }
 
-  const serialization::credentials* own() const { return meeting_ ? &meeting_->own : nullptr; }
+  bool take_part() const { return meeting_.has_value(); }
 
-  void take_part(session& s, actors::run_request& request) {
+  void join(session& s, actors::run_request& request) {
     if (!meeting_)
       return;
-    request.cluster = meeting_->own.cluster;
+    request.cluster = meeting_->guard.cluster();
     request.publish = [this, &s](const actors::gate_actor& gate) { return publish(s, gate); };
     request.on_node = [](const std::string& event, const std::string& node) {
       if (event != "late")
@@ -128,13 +127,23 @@ public:
     };
   }
 
+  /// Before the actor system ends.
+  void close() {
+    own_processes_.reset();
+    listener_.reset();
+  }
+
   const std::string& failure() const { return failure_; }
 
 private:
   caf::expected<void> publish(session& s, const actors::gate_actor& gate) {
-    auto at = listener_->publish(gate);
-    if (!at)
-      return at.error();
+    listener_.reset(); // of an earlier gate
+    auto opened = actors::publish(s.system(), meeting_->guard, gate, meeting_->at);
+    if (!opened)
+      return opened.error();
+    listener_.emplace(std::move(*opened));
+    const auto* at = &meeting_->at;
+    meeting_->at.port = listener_->port();
     if (auto done = announce(folder_, *at); !done)
       return done;
     if (std::exchange(published_, true))
@@ -149,7 +158,7 @@ private:
     };
     own_processes_.emplace(processes_,
                            std::vector<std::string>{"node", "start", "--join", to_string(*at), "--cluster",
-                                                    fs::path{meeting_->own.key}.parent_path().string(), "--workers",
+                                                    meeting_->credentials.string(), "--workers",
                                                     std::to_string(workers_), "--data", data_, "--name", "process-{}", "--once",
                                                     "--parent", std::to_string(::getpid())},
                            give_up);
@@ -179,7 +188,7 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others,
     say("resume", "from step " + counted(static_cast<std::uint64_t>(step)) + from);
     std::fflush(stdout);
   };
-  others.take_part(s, request);
+  others.join(s, request);
   s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
                         "ended at once; go on with: " + resume_command(folder));
   progress_line line{ready.run};
@@ -258,10 +267,10 @@ caf::expected<void> train(const train_options& o) {
     return others.error();
   say_what_was_found(*ready, workers);
   std::fflush(stdout);
-  session s{(*others)->own()};
+  session s{(*others)->take_part()};
   auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;
   auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers);
-  others->reset(); // the report is this process's
+  (*others)->close();
   if (!outcome)
     return outcome.error();
   return report(s, *ready, workers);
@@ -276,8 +285,8 @@ action declare_train(CLI::App& app) {
   app.add_flag("--overwrite", o->overwrite, "If the run's folder holds a run, move that aside first.");
   app.add_option("--processes", o->processes, "Compute in so many node processes of this machine, which are started again when they die; "
                  "run.workers are then those of each.")->check(CLI::Range(0, 256))->type_name("N");
-  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT, ADDRESS or PORT. Addresses that other "
-                 "machines can reach need --cluster.")->type_name("ADDRESS");
+  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT or PORT. Addresses that other "
+                 "machines can reach need --cluster.")->type_name("ADDRESS:PORT");
   app.add_option("--cluster", o->cluster, "This machine's folder of enn cluster init.")->type_name("FOLDER");
   app.add_flag("--coordinator-only", o->coordinator_only, "Compute nothing in this process; with --nodes.");
   add_config_options(app, o->given);

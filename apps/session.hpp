@@ -13,19 +13,19 @@ namespace enn::apps {
 
 class session {
 public:
-  /// With credentials it can reach other processes, and be reached.
-  explicit session(const serialization::credentials* own = nullptr) : config_{own}, system_{config_} {}
+  /// `network`: it can reach other processes, and be reached.
+  explicit session(bool network = false) : config_{network}, system_{config_} {}
   caf::actor_system& system() { return system_; }
   const std::atomic<bool>* stop() const { return signals_.asked(); }
   stop_signals& signals() { return signals_; }
 
 private:
   struct system_config : caf::actor_system_config {
-    explicit system_config(const serialization::credentials* own) {
+    explicit system_config(bool network) {
       actors::configure(*this);
       actors::set_defaults(*this);
-      if (own)
-        actors::use_credentials(*this, *own);
+      if (network)
+        actors::use_network(*this);
     }
   };
   stop_signals signals_; // before any thread of the system

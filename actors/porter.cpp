@@ -1,0 +1,98 @@
+#include <enn/actors/porter.hpp>
+
+#include <sys/eventfd.h>
+#include <sys/poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <csignal>
+
+namespace enn::actors {
+
+using serialization::descriptor;
+
+caf::expected<std::unique_ptr<porter>> porter::open(descriptor listening, tls guard, admission admit, porter_limits limits) {
+  descriptor wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  if (!wake)
+    return fail(ec::io_failed, "cannot open a port: " + std::generic_category().message(errno));
+  return std::unique_ptr<porter>{new porter(std::move(listening), std::move(wake), std::move(guard), std::move(admit), limits)};
+}
+
+porter::porter(descriptor listening, descriptor wake, tls guard, admission admit, porter_limits limits)
+  : listening_(std::move(listening)), wake_(std::move(wake)), guard_(std::move(guard)), admit_(std::move(admit)), limits_(limits) {
+  strangers_.reserve(limits_.handshakes);
+  sigset_t all, before; // signals are for the program's own threads
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread{[this] { run(); }};
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+porter::~porter() {
+  ::eventfd_write(wake_.get(), 1);
+  thread_.join();
+}
+
+void porter::run() {
+  std::vector<pollfd> polled;
+  for (;;) {
+    auto now = clock::now();
+    bool rests = now < rests_until_;
+    // In order of age, so the first is the first to go.
+    auto next = rests ? rests_until_ : clock::time_point::max();
+    if (!strangers_.empty())
+      next = std::min(next, strangers_.front().until);
+    auto pause = next == clock::time_point::max() ? -1 : static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
+    polled.clear();
+    polled.push_back({wake_.get(), POLLIN, 0});
+    polled.push_back({listening_.get(), static_cast<short>(rests ? 0 : POLLIN), 0});
+    for (const auto& s : strangers_)
+      polled.push_back({s.socket.get(), s.awaits, 0});
+    if (::poll(polled.data(), polled.size(), pause == -1 ? -1 : std::max(pause, 0)) < 0)
+      continue; // a signal, or no memory: try again
+    if (polled[0].revents != 0)
+      return;
+    now = clock::now();
+    std::size_t place = 2;
+    std::erase_if(strangers_, [&](stranger& s) {
+      bool stirs = polled[place++].revents != 0;
+      return s.until <= now || (stirs && !greet(s));
+    });
+    if (polled[1].revents != 0)
+      accept_all();
+  }
+}
+
+void porter::accept_all() {
+  // Some at a time: those who wait for an answer get one in between.
+  for (std::size_t i = 0; i < limits_.handshakes / 2 + 1; ++i) {
+    descriptor socket{::accept4(listening_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+    if (!socket) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        rests_until_ = clock::now() + std::chrono::milliseconds{100};
+      return;
+    }
+    if (strangers_.size() >= limits_.handshakes)
+      strangers_.erase(strangers_.begin());
+    strangers_.push_back({std::move(socket), clock::now() + limits_.patience, std::nullopt, POLLIN});
+  }
+}
+
+bool porter::greet(stranger& s) {
+  if (!s.session) {
+    auto session = guard_.server(s.socket.get());
+    if (!session)
+      return false;
+    s.session = std::move(*session);
+  }
+  switch (s.session->handshake()) {
+    case tls_step::wants_read: s.awaits = POLLIN; return true;
+    case tls_step::wants_write: s.awaits = POLLOUT; return true;
+    case tls_step::failed: return false;
+    case tls_step::done: break;
+  }
+  admit_(std::move(s.socket), std::move(*s.session));
+  return false;
+}
+
+} // namespace enn::actors

@@ -162,9 +162,9 @@ using driver_actor = caf::typed_actor<
   caf::reacts_to<predict_atom>,
   // From anybody: finish the step, checkpoint, end in good order (ec::interrupted).
   caf::reacts_to<stop_atom>,
-  // From itself: start again the child of this rank and those that depend on it.
+  // From its children.hpp: this timer is over.
   caf::reacts_to<restart_atom, std::uint64_t>,
-  // From itself: the grace period for ending is over.
+  // From itself: begin.
   caf::reacts_to<caf::tick_atom>>;
 
 } // namespace enn::actors

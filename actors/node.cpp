@@ -159,7 +159,7 @@ void node_state::on_down(const caf::down_msg& down) {
   if (++faults > rules.supervisor_faults || code_of(down.reason) == ec::not_reproducible)
     return end(down.reason);
   spdlog::warn("The node starts its supervisor again: {}", reason_text(down.reason));
-  self->delayed_send(self, backoff(rules, 1000, faults), restart_atom_v);
+  self->delayed_send(self, backoff(rules.backoff, 1000, faults), restart_atom_v);
 }
 
 void node_state::end(caf::error why) {

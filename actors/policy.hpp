@@ -30,8 +30,8 @@ struct policy {
 };
 
 /// Exponential, with up to half of it again as jitter. The jitter follows from its arguments, so tests repeat.
-inline std::chrono::milliseconds backoff(const policy& p, std::uint64_t child, std::uint32_t faults) {
-  auto base = p.backoff * (1u << std::min(faults > 0 ? faults - 1 : 0, 10u));
+inline std::chrono::milliseconds backoff(std::chrono::milliseconds first, std::uint64_t child, std::uint32_t faults) {
+  auto base = first * (1u << std::min(faults > 0 ? faults - 1 : 0, 10u));
   auto jitter = kernels::random_uniform({.seed = child, .step = faults}, 0);
   return base + std::chrono::milliseconds{static_cast<std::int64_t>(static_cast<float>(base.count()) * jitter / 2)};
 }

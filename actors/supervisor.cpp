@@ -203,7 +203,7 @@ void supervisor_state::fault(std::size_t index, const std::string& cause) {
     lease_failed(std::move(jobs.front()), text);
   if (s.faults > rules.worker_faults)
     return end(fail(ec::gave_up, text + " (" + std::to_string(s.faults) + " faults without a completed lease)"));
-  self->delayed_send(self, backoff(rules, index, s.faults), restart_atom_v, static_cast<std::uint64_t>(index));
+  self->delayed_send(self, backoff(rules.backoff, index, s.faults), restart_atom_v, static_cast<std::uint64_t>(index));
   assign();
 }
 

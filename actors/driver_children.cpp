@@ -15,13 +15,13 @@ std::vector<children::recipe> table_of(caf::scheduled_actor* driver, driver_chil
   const auto& rules = request.rules;
   std::vector<children::recipe> table;
   // `make` gives a handle; null: no such child.
-  auto add = [&](std::string name, auto& handle, auto make, std::vector<ec> mendable = {}) {
-    table.push_back({{.name = std::move(name), .intensity = rules.child_faults, .shutdown = rules.stop_grace,
-                      .mendable = std::move(mendable)},
+  auto add = [&](std::string name, auto& handle, auto make) -> child_spec& {
+    table.push_back({{.name = std::move(name), .intensity = rules.child_faults, .shutdown = rules.stop_grace},
                      [&handle, make] {
                        handle = make();
                        return caf::actor_cast<caf::strong_actor_ptr>(handle);
                      }});
+    return table.back().spec;
   };
   auto& system = driver->system();
   auto self = [driver] { return caf::actor_cast<driver_actor>(driver); };
@@ -43,12 +43,11 @@ std::vector<children::recipe> table_of(caf::scheduled_actor* driver, driver_chil
   add("broker", handles.broker, [=, &system, &means, &request, &rules, &handles] {
     return spawn_broker(system, self(), "local", means.start.run, request.data, handles.sampler, means.version, rules);
   });
-  add(
-    "node", handles.node,
-    [=, &system, &means, &request, &rules, &handles] {
-      return spawn_node(system, handles.broker, "local", means.start.run, request.data, request.workers, rules);
-    },
-    {ec::gave_up}); // of its supervisor: another one may do better
+  auto& node = add("node", handles.node, [=, &system, &means, &request, &rules, &handles] {
+    return spawn_node(system, handles.broker, "local", means.start.run, request.data, request.workers, rules);
+  });
+  node.shutdown = shutdown_of(rules, 2);
+  node.mendable = {ec::gave_up}; // of its supervisor: another one may do better
   return table;
 }
 

@@ -1,10 +1,12 @@
 #include <enn/actors/node.hpp>
 
+#include <enn/actors/children.hpp>
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/supervisor.hpp>
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 
 namespace enn::actors {
 namespace {
@@ -28,15 +30,15 @@ struct node_state {
   data_ptr data;
   std::uint32_t workers = 1;
   policy rules;
-  supervisor_actor supervisor;
+  supervisor_actor supervisor;                // null: being restarted
+  std::optional<children> supervised;         // it alone
   std::uint64_t epoch = 0;                    // 0: not enlisted
-  std::uint32_t faults = 0;                   // of the supervisor since its last block
   std::deque<weights_ptr> weights;            // the two newest
   std::vector<waiting_lease> waiting;         // for weights
   bool ending = false;
   caf::error reason;
 
-  void start();
+  void supervise();
   void enlist();
   void take(std::uint64_t under, const msg<wire::Lease>& m);
   weights_ptr find_weights(weights_id id) const;
@@ -49,20 +51,29 @@ struct node_state {
       self->send(broker, atom, epoch, value);
   }
   void on_down(const caf::down_msg& down);
+  void on_supervisor_down(const caf::error& why, const decision& next);
   void end(caf::error why);
 };
 
 /// Two leases a worker: one at work, one waiting, so that no worker waits for the broker.
 constexpr std::uint32_t leases_per_worker = 2;
 
-void node_state::start() {
-  if (ending)
-    return;
+void node_state::supervise() {
+  children::recipe only{{.name = "supervisor", .intensity = rules.supervisor_faults, .shutdown = shutdown_of(rules, 1),
+                         .mendable = {ec::gave_up, ec::protocol}}, // of its workers, of what it was sent
+                        [this] {
+                          supervisor = spawn_supervisor(self->system(), self, run, data, workers, rules);
+                          return caf::actor_cast<caf::strong_actor_ptr>(supervisor);
+                        }};
+  children::events on{.down = [this](std::size_t, const caf::error& why, const decision& next) { on_supervisor_down(why, next); },
+                      .started = [this](std::size_t) { enlist(); },
+                      .ready = [] {},
+                      .ended = [this] { self->quit(reason); }};
+  supervised.emplace(self, strategy::one_for_one, std::vector{std::move(only)}, rules, std::move(on));
   if (auto able = check_kernels(*run); !able) // enlisting would promise that it can
-    return end(able.error());
-  supervisor = spawn_supervisor(self->system(), self, run, data, workers, rules);
-  self->monitor(supervisor);
-  enlist();
+    end(able.error());
+  else
+    supervised->start();
 }
 
 void node_state::enlist() {
@@ -147,19 +158,17 @@ void node_state::give_back(weights_id id, const std::string& cause) {
 
 void node_state::on_down(const caf::down_msg& down) {
   if (down.source == broker.address())
-    return end(caf::exit_reason::user_shutdown);
-  if (!supervisor || down.source != supervisor.address())
-    return;
+    end(caf::exit_reason::user_shutdown);
+  else
+    supervised->on_down(down);
+}
+
+void node_state::on_supervisor_down(const caf::error& why, const decision& next) {
   supervisor = nullptr;
-  if (ending) {
-    self->quit(reason);
-    return;
-  }
   epoch = 0; // what it still sends is of no epoch
-  if (++faults > rules.supervisor_faults || code_of(down.reason) == ec::not_reproducible)
-    return end(down.reason);
-  spdlog::warn("The node starts its supervisor again: {}", reason_text(down.reason));
-  self->delayed_send(self, backoff(rules.backoff, 1000, faults), restart_atom_v);
+  if (next.give_up)
+    return end(next.give_up);
+  spdlog::warn("The node starts its supervisor again: {}", reason_text(why));
 }
 
 void node_state::end(caf::error why) {
@@ -167,10 +176,7 @@ void node_state::end(caf::error why) {
     return;
   ending = true;
   reason = std::move(why);
-  if (supervisor)
-    self->send_exit(supervisor, caf::exit_reason::user_shutdown);
-  else
-    self->quit(reason);
+  supervised->stop();
 }
 
 node_actor::behavior_type node(self_ptr self, broker_actor broker, std::string cluster, run_ptr run, data_ptr data,
@@ -187,23 +193,23 @@ node_actor::behavior_type node(self_ptr self, broker_actor broker, std::string c
   self->monitor(st.broker);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
-  st.start();
+  st.supervise();
   return {
     [=](lease_atom, std::uint64_t epoch, const msg<wire::Lease>& m) { self->state.take(epoch, m); },
     [=](done_atom, const msg<wire::Block>& m) {
-      self->state.faults = 0;
+      self->state.supervised->did_duty(0);
       self->state.pass_on(done_atom_v, m);
     },
     [=](credit_atom, std::uint32_t room) { self->state.pass_on(credit_atom_v, room); },
     [=](failed_atom, const msg<wire::Failure>& m) { self->state.pass_on(failed_atom_v, m); },
-    [=](restart_atom) { self->state.start(); }};
+    [=](restart_atom, std::uint64_t timer) { self->state.supervised->on_timer(timer); }};
 }
 
 } // namespace
 
 node_actor spawn_node(caf::actor_system& system, broker_actor broker, std::string cluster, run_ptr run, data_ptr data,
                       std::uint32_t workers, const policy& rules) {
-  return system.spawn(node, std::move(broker), std::move(cluster), std::move(run), std::move(data), workers, rules);
+  return spawn_scheduled(system, rules, node, std::move(broker), std::move(cluster), std::move(run), std::move(data), workers, rules);
 }
 
 } // namespace enn::actors

@@ -155,29 +155,15 @@ std::optional<std::int64_t> pointed(const fs::path& pointer) {
   return step_in(std::string_view{*text}.substr(0, text->size() - 1));
 }
 
-caf::error list_failed(const fs::path& folder, const std::error_code& code) {
-  return fail(ec::io_failed, folder.string() + ": cannot list the folder: " + code.message());
-}
-
-caf::expected<std::vector<std::string>> names_in(const fs::path& folder) {
-  std::error_code code;
-  std::vector<std::string> result;
-  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
-    result.push_back(it->path().filename().string());
-  if (code)
-    return list_failed(folder, code);
-  return result;
-}
-
 /// The steps that are there, newest first.
 caf::expected<std::vector<std::int64_t>> steps_in(const fs::path& folder) {
-  auto names = names_in(folder);
-  if (!names)
-    return names.error();
+  std::error_code code;
   std::vector<std::int64_t> result;
-  for (const auto& name : *names)
-    if (auto step = step_in(name))
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
+    if (auto step = step_in(it->path().filename().string()))
       result.push_back(*step);
+  if (code)
+    return fail(ec::io_failed, folder.string() + ": cannot list the folder: " + code.message());
   std::sort(result.begin(), result.end(), std::greater{});
   return result;
 }
@@ -266,13 +252,8 @@ caf::expected<checkpoint_folder> checkpoint_folder::open(fs::path folder, std::s
   fs::create_directories(folder, code);
   if (code)
     return fail(ec::io_failed, folder.string() + ": cannot make the folder: " + code.message());
-  auto names = names_in(folder);
-  if (!names)
-    return names.error();
-  for (const auto& name : *names)
-    if (name.ends_with(".tmp"))
-      if (auto removed = remove_file(folder / name); !removed)
-        return removed.error();
+  if (auto swept = sweep_drafts(folder); !swept)
+    return swept.error();
   checkpoint_folder result;
   result.folder_ = std::move(folder);
   result.keep_ = std::max<std::size_t>(keep, 1);

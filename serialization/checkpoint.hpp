@@ -38,8 +38,9 @@ struct checkpoint {
 std::string content_fingerprint(const checkpoint& value);
 
 /// Writes to a temporary name in the same folder, reads it back and compares, fsyncs, renames over `path`, fsyncs the
-/// folder. On failure nothing at `path` has changed and the temporary file is gone; errors: ec::io_failed with the reason
-/// (disk full, no permission; names that a file cannot hold). Equal content gives equal bytes.
+/// folder. On failure the temporary file is gone and what is at `path` is whole, the new one only where the folder could not be
+/// synced; errors: ec::io_failed with the reason (disk full, no permission; names that a file cannot hold). Equal content gives
+/// equal bytes.
 caf::expected<void> write_checkpoint(const std::filesystem::path& path, const checkpoint& value);
 
 /// Verifies every checksum. Errors: ec::io_failed, ec::bad_checkpoint naming file, dataset, expected, found (the whole file is
@@ -49,7 +50,7 @@ caf::expected<checkpoint> read_checkpoint(const std::filesystem::path& path);
 /// The checkpoint folder of a run: step-00001000.h5 ..., `last` and `best` as small text files that name one of them.
 class checkpoint_folder {
 public:
-  /// Makes the folder; sweeps temporary files that a crash left behind. `keep` is at least 1.
+  /// Makes the folder; sweeps temporary files of processes that are gone. `keep` is at least 1.
   static caf::expected<checkpoint_folder> open(std::filesystem::path folder, std::size_t keep);
   /// Of a folder that is there, for those who only read: nothing is made or swept.
   static checkpoint_folder view(std::filesystem::path folder);

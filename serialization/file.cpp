@@ -55,8 +55,8 @@ caf::expected<void> draft::write(std::string_view content) {
 
 caf::expected<void> draft::commit() {
   auto file = open_file(path_, O_RDONLY);
-  if (!file || ::fsync(file.get()) != 0)
-    return os_error(path_, "sync", errno);
+  if (auto code = file ? sync_file(file.get()) : errno)
+    return os_error(path_, "sync", code);
   if (::rename(path_.c_str(), target_.c_str()) != 0)
     return os_error(target_, "replace", errno);
   path_.clear();
@@ -138,7 +138,8 @@ int cut_torn_line(int file) {
     return errno;
   if (static_cast<std::uint64_t>(facts.st_size) == end)
     return 0;
-  return ::ftruncate(file, static_cast<off_t>(end)) == 0 && ::fsync(file) == 0 ? 0 : errno;
+  code = cut_file(file, end);
+  return code != 0 ? code : sync_file(file);
 }
 
 } // namespace
@@ -190,15 +191,15 @@ caf::expected<void> line_log::append(std::string_view line, bool durable) {
       code = count == 0 ? ENOSPC : errno;
   }
   if (code != 0) {
-    if (done > 0 && ::ftruncate(descriptor_, before.st_size) != 0)
-      return os_error(path_, "take back a torn line", errno);
+    if (auto again = done > 0 ? cut_file(descriptor_, static_cast<std::uint64_t>(before.st_size)) : 0)
+      return os_error(path_, "take back a torn line", again);
     return os_error(path_, "append", code);
   }
   return durable ? sync() : caf::expected<void>{caf::unit};
 }
 
 caf::expected<void> line_log::sync() const {
-  if (::fdatasync(descriptor_) != 0) // with the file's size, which is all that appending changes
+  if (uninterrupted([&] { return ::fdatasync(descriptor_); }) != 0) // with the file's size, which is all that appending changes
     return os_error(path_, "sync", errno);
   return {};
 }

@@ -435,10 +435,12 @@ TEST_F(checkpoints, are_found_without_the_pointer_files) {
 }
 
 TEST_F(checkpoints, that_a_crash_left_half_written_are_swept) {
-  overwrite(folder / "step-00000005.h5.123-1.tmp", "half");
+  const auto ours = "step-00000005.h5." + std::to_string(::getpid()) + "-1.tmp"; // of another thread, say
+  overwrite(folder / "step-00000005.h5.999999999-1.tmp", "half");
+  overwrite(folder / ours, "in the making");
   overwrite(folder / "notes.txt", "mine");
   ASSERT_TRUE(checkpoint_folder::open(folder, 3));
-  EXPECT_EQ(names(), std::vector<std::string>{"notes.txt"});
+  EXPECT_EQ(names(), (std::vector<std::string>{"notes.txt", ours}));
 }
 
 } // namespace

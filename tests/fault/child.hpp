@@ -1,0 +1,67 @@
+/// Work in a process of its own, which may be killed by its faults.
+#pragma once
+#include "faults.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace enn::fault {
+
+/// A folder of this process; gone when it ends.
+class scratch_folder {
+public:
+  explicit scratch_folder(const std::string& name)
+    : path_(std::filesystem::temp_directory_path() / (name + "_" + std::to_string(::getpid()))), owner_(::getpid()) {
+    std::filesystem::create_directories(path_);
+  }
+  ~scratch_folder() {
+    std::error_code ignored;
+    if (::getpid() == owner_) // not of its children
+      std::filesystem::remove_all(path_, ignored);
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+private:
+  std::filesystem::path path_;
+  pid_t owner_;
+};
+
+/// 128 and its number for a signal, as a shell says it.
+inline int exit_status(int state) {
+  return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+}
+
+/// The exit status of a child that does `work`, whose answer is that status, under `faults`. It ends as programs do: what the
+/// libraries have to do at exit is done.
+template <class Work>
+int in_child(const plan& faults, Work&& work) {
+  std::fflush(nullptr);
+  auto child = ::fork();
+  if (child == 0) {
+    arm(faults);
+    auto status = work();
+    disarm();
+    std::exit(status);
+  }
+  int state = 0;
+  EXPECT_EQ(::waitpid(child, &state, 0), child);
+  return exit_status(state);
+}
+
+/// How many calls `work` makes.
+template <class Work>
+std::uint64_t count_calls(plan faults, Work&& work) {
+  faults.at = 0;
+  faults.counts = make_tally();
+  EXPECT_EQ(in_child(faults, work), 0);
+  return faults.counts->calls;
+}
+
+} // namespace enn::fault

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <fstream>
 #include <map>
 
@@ -44,11 +45,11 @@ protected:
     fs::remove_all(folder);
     fs::copy(history, folder);
   }
-  int save() {
+  int save(std::int64_t step = 30) {
     auto place = checkpoint_folder::open(folder, keep);
     if (!place)
       return text_of(place.error()).empty() ? wrong : refused;
-    auto saved = place->save(example(30), true);
+    auto saved = place->save(example(step), true);
     return saved ? done : text_of(saved.error()).empty() ? wrong : refused;
   }
   plan of_the_folder(tally* counts = nullptr) {
@@ -196,6 +197,32 @@ TEST_F(checkpoint_faults, with_any_call_failing_are_refused_or_right) {
         FAIL() << "call " << at << " of " << calls << ", deed " << static_cast<int>(what) << ", code " << code << ", lasting " << lasting;
     }
   EXPECT_GT(statuses[refused], 100);
+}
+
+TEST_F(checkpoint_faults, of_two_checkpointers_are_whole_whichever_call_the_other_one_falls_into) {
+  // Nothing in the library keeps two from one folder: one that was given up may still be writing when the next begins.
+  reset();
+  auto calls = count_calls(of_the_folder(), [&] { return save(); });
+  for (std::uint64_t at = 1; at <= calls; ++at) {
+    reset();
+    auto faults = of_the_folder(make_tally());
+    faults.at = at;
+    faults.what = deed::stop;
+    auto first = start_child(faults, [&] { return save(30); });
+    ASSERT_EQ(wait_for(first), 128 + SIGSTOP);
+    EXPECT_EQ(save(40), done);
+    ::kill(first, SIGCONT);
+    EXPECT_EQ(wait_for(first), done);
+    std::vector<std::string> skipped;
+    auto found = checkpoint_folder::view(folder).load_last(skipped);
+    ASSERT_TRUE(found && skipped.empty());
+    EXPECT_EQ(content_fingerprint(*found), content_fingerprint(example(found->step)));
+    EXPECT_TRUE(read_checkpoint(folder / "step-00000030.h5"));
+    EXPECT_TRUE(read_checkpoint(folder / "step-00000040.h5"));
+    EXPECT_EQ(names().find(".tmp"), std::string::npos) << names();
+    if (HasFailure())
+      FAIL() << "stopped at call " << at << " of " << calls;
+  }
 }
 
 TEST_F(checkpoint_faults, that_cannot_be_read_are_never_read_wrong) {

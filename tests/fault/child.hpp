@@ -38,10 +38,10 @@ inline int exit_status(int state) {
   return WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
 }
 
-/// The exit status of a child that does `work`, whose answer is that status, under `faults`. It ends as programs do: what the
-/// libraries have to do at exit is done.
+/// Starts a child that does `work`, whose answer is its exit status, under `faults`. It ends as programs do: what the libraries
+/// have to do at exit is done.
 template <class Work>
-int in_child(const plan& faults, Work&& work) {
+pid_t start_child(const plan& faults, Work&& work) {
   std::fflush(nullptr);
   auto child = ::fork();
   if (child == 0) {
@@ -50,9 +50,19 @@ int in_child(const plan& faults, Work&& work) {
     disarm();
     std::exit(status);
   }
+  return child;
+}
+
+/// Its exit status once it ended; 128 + SIGSTOP if it stops, and it may be waited for again.
+inline int wait_for(pid_t child) {
   int state = 0;
-  EXPECT_EQ(::waitpid(child, &state, 0), child);
-  return exit_status(state);
+  EXPECT_EQ(::waitpid(child, &state, WUNTRACED), child);
+  return WIFSTOPPED(state) ? 128 + WSTOPSIG(state) : exit_status(state);
+}
+
+template <class Work>
+int in_child(const plan& faults, Work&& work) {
+  return wait_for(start_child(faults, work));
 }
 
 /// How many calls `work` makes.

@@ -63,6 +63,7 @@ auto through(kind k, Call call, std::size_t size = 0) -> decltype(call(size)) {
     case deed::kill_after: call(size); die();
     case deed::fail: errno = current.code; return -1;
     case deed::shorten: return call(half);
+    case deed::stop: ::kill(::getpid(), SIGSTOP); break;
     case deed::nothing: break;
   }
   return call(size);

@@ -19,6 +19,7 @@ enum class deed : std::uint8_t {
   kill_after,
   fail,        // the call is not made and answers with an error
   shorten,     // half of a write or read, which says so
+  stop,        // SIGSTOP to the own process before it, until somebody lets it go on
 };
 
 /// Shared by processes, so that it outlives those that are killed.

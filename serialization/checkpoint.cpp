@@ -266,7 +266,8 @@ caf::expected<void> checkpoint_folder::save(const checkpoint& value, bool best) 
     return fail(ec::io_failed, (folder_ / name).string() + ": a step is not negative");
   if (auto written = write_checkpoint(folder_ / name, value); !written)
     return written;
-  for (auto pointer : {"last", "best"})
+  // First `best`: once `last` names this step, nobody goes through it again to say that it is the best.
+  for (auto pointer : {"best", "last"})
     if (pointer == std::string_view{"last"} || best)
       if (auto written = write_file(folder_ / pointer, name + "\n"); !written)
         return written;

@@ -55,7 +55,7 @@ public:
   /// Of a folder that is there, for those who only read: nothing is made or swept.
   static checkpoint_folder view(std::filesystem::path folder);
 
-  /// Writes step-N.h5, points `last` (and `best` if asked) to it, then removes those older than the newest `keep` up to N,
+  /// Writes step-N.h5, points `best` (if asked), then `last` to it, then removes those older than the newest `keep` up to N,
   /// never one that `last` or `best` names. Later steps, an abandoned future after a rewind, are left alone.
   caf::expected<void> save(const checkpoint& value, bool best);
   /// The one that `last` names, or else the newest before it that verifies (without a readable `last`: the newest of all);

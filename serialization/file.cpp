@@ -251,6 +251,25 @@ std::string fingerprinter::text() const {
   return result;
 }
 
+caf::expected<std::string> lines_fingerprint::of(std::uint64_t count) {
+  auto file = open_file(log_, O_RDONLY);
+  if (!file)
+    return os_error(log_, "open", errno);
+  auto code = for_each_piece(file.get(), bytes_, [&](auto piece) {
+    auto end = piece.begin();
+    while (lines_ < count && end != piece.end())
+      lines_ += *end++ == std::byte{'\n'} ? 1 : 0;
+    bytes_ += static_cast<std::uint64_t>(end - piece.begin());
+    hash_.add(piece.first(static_cast<std::size_t>(end - piece.begin())));
+    return lines_ < count;
+  });
+  if (code != 0)
+    return os_error(log_, "read", code);
+  if (lines_ < count)
+    return fail(ec::io_failed, log_.string() + ": has " + std::to_string(lines_) + " lines, not " + std::to_string(count));
+  return hash_.text();
+}
+
 std::string fingerprint(std::string_view bytes) {
   fingerprinter result;
   result.add(bytes_of(bytes));

@@ -17,6 +17,17 @@ namespace enn::serialization {
 
 // -- whole files ------------------------------------------------------------------------------------------------------------
 
+caf::expected<void> make_folder(const fs::path& folder) {
+  std::error_code code;
+  if (fs::is_directory(folder, code))
+    return {};
+  if (auto parent = make_folder(folder_of(folder)); !parent)
+    return parent;
+  if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
+    return os_error(folder, "make the folder", errno);
+  return sync_folder(folder_of(folder));
+}
+
 caf::expected<draft> draft::create(fs::path target) {
   static std::atomic<unsigned> drafts{0};
   if (auto made = make_folder(folder_of(target)); !made)

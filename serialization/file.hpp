@@ -19,6 +19,9 @@ namespace enn::serialization {
 
 // -- whole files ------------------------------------------------------------------------------------------------------------
 
+/// With what it is in; lasts through a power cut.
+caf::expected<void> make_folder(const std::filesystem::path& folder);
+
 /// A file in the making, beside the place that it is for: NAME.PID-N.tmp. Unless committed it is removed in the end.
 class draft {
 public:

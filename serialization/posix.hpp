@@ -136,17 +136,6 @@ inline caf::expected<void> sync_folder(const fs::path& folder) {
   return {};
 }
 
-inline caf::expected<void> make_folder(const fs::path& folder) {
-  std::error_code code;
-  if (fs::is_directory(folder, code))
-    return {};
-  if (auto parent = make_folder(folder_of(folder)); !parent)
-    return parent;
-  if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
-    return os_error(folder, "make the folder", errno);
-  return sync_folder(folder_of(folder));
-}
-
 inline std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span{text.data(), text.size()});
 }

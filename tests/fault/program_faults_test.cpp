@@ -58,6 +58,19 @@ protected:
     auto found = checkpoint_folder::view(run / "checkpoints").load_last(skipped);
     EXPECT_TRUE(found && skipped.empty());
   }
+  /// Under faults the run is right, or it says so and then can be gone on with.
+  void expect_right_or_said(const result_of_run& expected, const plan& faults, const std::string& reason) const {
+    auto p = start(train(), faults);
+    auto status = p.wait();
+    if (status == 0) { // of closing a file that is synced, say
+      EXPECT_TRUE(result() == expected) << "silently wrong";
+    } else {
+      EXPECT_EQ(status, 4);
+      EXPECT_NE(p.err().find(reason), std::string::npos) << p.err();
+    }
+    expect_whole_checkpoints();
+    expect_done(expected);
+  }
   /// The calls of an undisturbed run, and what it gives.
   std::uint64_t undisturbed(result_of_run& expected) {
     auto p = start(train(), of_the_run());
@@ -70,7 +83,7 @@ protected:
   }
   /// Every stride-th call; with --gtest_shuffle --gtest_repeat=STRIDE, every call once.
   static void for_some(std::uint64_t calls, std::uint64_t stride, const std::function<void(std::uint64_t at)>& visit) {
-    auto seed = static_cast<std::uint64_t>(testing::UnitTest::GetInstance()->random_seed());
+    auto seed = seed_of_cases();
     for (std::uint64_t at = 1 + seed % stride; at <= calls; at += stride) {
       visit(at);
       if (HasFailure())
@@ -108,11 +121,7 @@ TEST_F(program_faults, with_a_disk_full_from_any_call_on_it_says_so_and_goes_on_
   result_of_run expected;
   for_some(undisturbed(expected), 17, [&](std::uint64_t at) {
     fs::remove_all(run);
-    auto p = start(train(), of_the_run(at, deed::fail, ENOSPC, true));
-    EXPECT_EQ(p.wait(), 4) << p.out() << p.err();
-    EXPECT_NE(p.err().find("No space left on device"), std::string::npos) << p.err();
-    expect_whole_checkpoints();
-    expect_done(expected);
+    expect_right_or_said(expected, of_the_run(at, deed::fail, ENOSPC, true), "No space left on device");
   });
 }
 
@@ -120,15 +129,7 @@ TEST_F(program_faults, with_any_call_failing_once_it_is_right_or_says_so) {
   result_of_run expected;
   for_some(undisturbed(expected), 17, [&](std::uint64_t at) {
     fs::remove_all(run);
-    auto p = start(train(), of_the_run(at, deed::fail, EIO));
-    auto status = p.wait();
-    EXPECT_TRUE(status == 0 || status == 4) << status;
-    if (status == 0)
-      EXPECT_TRUE(result() == expected) << "silently wrong";
-    else
-      EXPECT_NE(p.err().find("Input/output error"), std::string::npos) << p.err();
-    expect_whole_checkpoints();
-    expect_done(expected);
+    expect_right_or_said(expected, of_the_run(at, deed::fail, EIO), "Input/output error");
   });
 }
 

@@ -157,5 +157,79 @@ TEST_F(program_faults, on_a_disk_of_any_size_it_says_if_that_is_full_and_goes_on
   EXPECT_LT(full, 6);
 }
 
+// -- damage and company -----------------------------------------------------------------------------------------------------
+
+TEST_F(program_faults, with_its_newest_checkpoints_damaged_it_goes_on_from_the_newest_good_one_and_names_the_others) {
+  auto words = train(); // one a step, all kept
+  words.insert(words.end(), {"--run.checkpoint-every", "1", "--run.keep-checkpoints", "6"});
+  ASSERT_EQ(start(words).wait(), 0);
+  const auto expected = result();
+  for (std::int64_t damaged = 1; damaged <= 3; ++damaged) {
+    for (std::int64_t step = 6; step > 6 - damaged; --step) {
+      auto file = checkpoint_folder::view(run / "checkpoints").file_of(step);
+      auto bytes = text_in(file);
+      overwrite(file, step % 2 == 0 ? bytes.substr(0, bytes.size() / 2) : "x" + bytes.substr(1));
+    }
+    auto p = start(resume());
+    EXPECT_EQ(p.wait(), 0) << p.err();
+    const auto begin = std::to_string(6 - damaged), said = p.err();
+    EXPECT_NE(p.out().find("resume      from step " + begin + ", checkpoints/step-0000000" + begin + ".h5"), std::string::npos) << p.out();
+    for (std::int64_t step = 1; step <= 6; ++step)
+      EXPECT_EQ(said.find("step-0000000" + std::to_string(step) + ".h5: ") != std::string::npos, step > 6 - damaged) << said;
+    EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), damaged) << said;
+    EXPECT_TRUE(result() == expected);
+  }
+}
+
+TEST_F(program_faults, that_all_its_checkpoints_are_damaged_is_an_error) {
+  ASSERT_EQ(start(train()).wait(), 0);
+  for (const auto& entry : fs::directory_iterator{run / "checkpoints"})
+    if (entry.path().extension() == ".h5")
+      overwrite(entry.path(), "x");
+  auto p = start(resume());
+  EXPECT_EQ(p.wait(), 5);
+  EXPECT_NE(p.err().find("holds no checkpoint that verifies"), std::string::npos) << p.err();
+}
+
+/// One stops within any of its calls; the other must be refused while that one owns the run, and do it where it does not yet.
+TEST_F(program_faults, of_two_that_begin_the_same_run_one_does_it_and_the_other_is_refused) {
+  result_of_run expected;
+  auto calls = undisturbed(expected);
+  auto other_words = train();
+  other_words.insert(other_words.end(), {"--train.seed", "2"}); // not to be mistaken for the first
+  int second_won = 0;
+  auto try_at = [&](std::uint64_t at) {
+    fs::remove_all(run);
+    auto first = start(train(), of_the_run(at, deed::stop));
+    ASSERT_EQ(first.wait(), stopped);
+    auto second = start(other_words);
+    auto status = second.wait();
+    first.go_on();
+    auto first_status = first.wait();
+    EXPECT_TRUE((status == 2 && first_status == 0) || (status == 0 && first_status == 2)) << status << ' ' << first_status;
+    second_won += status == 0 ? 1 : 0;
+    EXPECT_EQ(result() == expected, first_status == 0) << "the one that was refused has changed the run";
+    auto again = start(resume());
+    EXPECT_EQ(again.wait(), 0) << again.err();
+  };
+  for (std::uint64_t at = 1; at < 12; ++at) // while the run is claimed
+    try_at(at);
+  for_some(calls, 101, try_at);
+  EXPECT_GE(second_won, 1) << "the first was never caught before it owned the run";
+}
+
+TEST_F(program_faults, that_was_killed_does_not_own_its_run_any_more) {
+  result_of_run expected;
+  auto calls = undisturbed(expected);
+  auto first = start(train(), of_the_run(calls / 2, deed::stop));
+  ASSERT_EQ(first.wait(), stopped);
+  auto second = start(resume());
+  EXPECT_EQ(second.wait(), 2);
+  EXPECT_NE(second.err().find("is in use by another process"), std::string::npos) << second.err();
+  first.kill();
+  EXPECT_EQ(first.wait(), killed);
+  expect_done(expected);
+}
+
 } // namespace
 } // namespace enn::fault

@@ -52,6 +52,11 @@ std::string blas_of(const serialization::checkpoint& from) {
   return blas ? *blas : "";
 }
 
+std::string losses_of(const serialization::checkpoint& from) {
+  auto losses = find(from.facts, "losses-xxh3-128");
+  return losses ? *losses : "";
+}
+
 version_ptr first_version(const model::run_definition& run) {
   return std::make_shared<const training_version>(training_version{model::initial_tensors(run), {}});
 }
@@ -62,7 +67,7 @@ std::uint64_t hash_of_weights(const training_version& version) {
   return serialization::hash_of(all);
 }
 
-serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version) {
+serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version, std::string losses) {
   serialization::checkpoint result;
   result.step = version.state.step;
   result.configuration = model::to_name_values(run.settings);
@@ -74,6 +79,8 @@ serialization::checkpoint to_checkpoint(const model::run_definition& run, const 
                   {"data-fingerprint", run.facts.fingerprint}};
   if (auto blas = blas_of(run); !blas.empty())
     result.facts.emplace_back("blas", std::move(blas));
+  if (!losses.empty())
+    result.facts.emplace_back("losses-xxh3-128", std::move(losses));
   result.graph = serialization::encode(run.network);
   result.data_facts = serialization::encode(run.facts);
   const auto& t = version.tensors;

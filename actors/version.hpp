@@ -26,7 +26,10 @@ inline constexpr std::string_view local_name = "local";
 
 std::uint64_t hash_of_weights(const training_version& version);
 
-serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version);
+/// `losses`: XXH3-128 of the lines of losses.jsonl up to this version's step; "" is left out.
+serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version, std::string losses = {});
+/// That of a checkpoint; "" where it has none.
+std::string losses_of(const serialization::checkpoint& from);
 
 /// What a checkpoint holds, its tensors of the size that its graph needs.
 struct restored {

@@ -257,7 +257,7 @@ caf::expected<void> train(const train_options& o) {
   auto owned = resumes ? claim::old_run(folder) : claim::new_run(folder, *ready, o.overwrite);
   if (!owned)
     return owned.error();
-  for (const auto& place : {folder, folder / "predictions"}) // what a run that was killed left behind
+  for (const auto& place : {folder, folder / "checkpoints", folder / "predictions"}) // what a run that was killed left behind
     if (auto swept = serialization::sweep_drafts(place); !swept)
       return swept.error();
   auto workers = workers_of(*settings);

@@ -15,6 +15,7 @@
 #include <ctime>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -68,14 +69,19 @@ bool holds_run(const fs::path& folder) {
   return false;
 }
 
-caf::expected<int> lock(const fs::path& folder) {
+caf::expected<int> lock(const fs::path& folder, std::chrono::milliseconds patience) {
   int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0)
     return fail(ec::io_failed, "cannot open folder " + folder.string() + ": " + std::strerror(errno));
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0)
-    return descriptor;
-  ::close(descriptor);
-  return fail(ec::bad_usage, folder.string() + " is in use by another process");
+  auto until = std::chrono::steady_clock::now() + patience;
+  while (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+    if (std::chrono::steady_clock::now() >= until) {
+      ::close(descriptor);
+      return fail(ec::bad_usage, folder.string() + " is in use by another process");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  }
+  return descriptor;
 }
 
 /// NAME to the first free NAME.1, NAME.2, ...
@@ -188,8 +194,8 @@ caf::expected<claim> claim::new_run(const fs::path& folder, const prepared& read
   return old_run(folder);
 }
 
-caf::expected<claim> claim::old_run(const fs::path& folder) {
-  auto descriptor = lock(folder);
+caf::expected<claim> claim::old_run(const fs::path& folder, std::chrono::milliseconds patience) {
+  auto descriptor = lock(folder, patience);
   if (!descriptor)
     return descriptor.error();
   return claim{*descriptor};

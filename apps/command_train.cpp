@@ -2,6 +2,7 @@
 #include "evaluation.hpp"
 #include "meeting_point.hpp"
 #include "node_processes.hpp"
+#include "notify.hpp"
 #include "options.hpp"
 #include "progress_line.hpp"
 #include "restarter.hpp"
@@ -195,7 +196,7 @@ private:
 };
 
 caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others, const prepared& ready, actors::duty what,
-                                                    std::uint32_t workers) {
+                                                    std::uint32_t workers, service_status& service) {
   fs::path folder = ready.run->settings.run.folder;
   actors::run_request request;
   request.what = what;
@@ -212,7 +213,11 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others,
   s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
                         "ended at once; go on with: " + resume_command(folder));
   progress_line line{ready.run};
-  auto outcome = actors::train(s.system(), std::move(request), [&](const auto& p) { line.show(p); }, s.stop());
+  auto show = [&](const auto& p) {
+    line.show(p);
+    service.advanced(line.brief(p));
+  };
+  auto outcome = actors::train(s.system(), std::move(request), show, s.stop());
   line.end();
   if (outcome && !others.failure().empty())
     return fail(ec::gave_up, others.failure() + "; go on with: " + resume_command(folder));
@@ -267,7 +272,8 @@ caf::expected<void> train(const train_options& o) {
   fs::path folder = settings->run.folder;
   if (o.restart) {
     recorded_progress progress{folder};
-    restart_on_failure([&] { return progress.advanced(); }, resume_command(folder));
+    restart_on_failure([&] { return progress.advanced(); }, resume_command(folder), {},
+                       [](const std::string& why) { notify("STATUS=" + why); });
   }
   if (o.restart && !resumes) { // the first time it begins
     auto begun = was_begun(folder, *settings);
@@ -297,11 +303,15 @@ caf::expected<void> train(const train_options& o) {
   std::fflush(stdout);
   session s{(*others)->own()};
   auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;
-  auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers);
+  service_status service;
+  auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers, service);
   others->reset(); // the report is this process's
-  if (!outcome)
-    return outcome.error();
-  return report(s, *ready, workers);
+  if (outcome)
+    service.at_work("trained, writing predictions and table");
+  auto done = outcome ? report(s, *ready, workers) : caf::expected<void>{outcome.error()};
+  if (done || code_of(done.error()) == ec::interrupted)
+    notify("STOPPING=1"); // not after a failure, which a restart may mend
+  return done;
 }
 
 } // namespace

@@ -223,7 +223,7 @@ bool is_gone(pid_t process) {
   return state.empty() || state.starts_with('Z'); // whose new parent may take its time
 }
 
-constexpr auto steps = "300";
+constexpr auto steps = "300", endless = "1000000";
 
 /// What a run leaves that nothing disturbs.
 const fs::path& undisturbed() {
@@ -283,6 +283,15 @@ TEST(restart, when_all_processes_are_killed_the_same_command_goes_on) {
   expect_undisturbed(run);
 }
 
+TEST(restart, the_training_process_follows_a_watcher_that_is_killed) {
+  auto run = scratch() / "followed";
+  process p{keep_training_into(run, endless)};
+  auto child = training_process(p, run, 3);
+  p.signal(SIGKILL);
+  EXPECT_EQ(p.wait().status, 128 + SIGKILL);
+  EXPECT_TRUE(eventually([=] { return is_gone(child); }));
+}
+
 TEST(restart, a_run_that_is_done_stays_as_it_is) {
   auto run = scratch() / "done";
   fs::copy(undisturbed(), run, fs::copy_options::recursive);
@@ -319,24 +328,27 @@ TEST(restart, a_run_of_another_configuration_is_refused_once) {
 TEST(restart, a_stop_signal_saves_the_step_however_many_processes_get_it) {
   for (bool both : {false, true}) {
     auto run = scratch() / (both ? "stopped_both" : "stopped");
-    process p{keep_training_into(run, "100000")};
-    auto child = training_process(p, run, 20);
+    auto slow = keep_training_into(run, endless);
+    slow.insert(slow.end(), {"--model.d-model", "128", "--train.batch-rows", "100"}); // the step still takes when the other one comes
+    process p{slow};
+    auto child = training_process(p, run, 3);
     p.signal(SIGTERM);
-    if (both)
+    if (both) {
+      ASSERT_TRUE(eventually([&] { return !p.err().empty(); }));
       kill(child, SIGTERM);
+    }
     auto r = p.wait();
     EXPECT_EQ(r.status, 143) << r.err;
     EXPECT_TRUE(r.err.starts_with("enn: stopping after the current step")) << r.err;
+    EXPECT_NE(r.err.find("enn: stopped after step "), std::string::npos) << r.err;
     EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 2) << r.err;
-    EXPECT_NE(r.err.find("enn train --resume " + run.string()), std::string::npos) << r.err;
     EXPECT_TRUE(is_gone(child));
   }
 }
 
 TEST(restart, a_second_signal_ends_both_at_once) {
   auto run = scratch() / "at_once";
-  auto endless = keep_training_into(run, "100000");
-  process p{endless};
+  process p{keep_training_into(run, endless)};
   auto child = training_process(p, run, 20);
   kill(child, SIGSTOP); // so that it cannot be over before the second comes
   ASSERT_TRUE(eventually([=] { return status_of(child, "State").starts_with('T'); }));

@@ -131,15 +131,21 @@ caf::expected<restored> restore(const serialization::checkpoint& from) {
   return restored{std::move(run), std::make_shared<const training_version>(training_version{std::move(*tensors), *state})};
 }
 
-caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded) {
-  auto theirs = model::to_name_values(recorded.settings);
-  for (const auto& [name, value] : model::to_name_values(asked.settings)) {
+caf::expected<void> check_same_settings(const model::config& asked, const model::config& recorded) {
+  auto theirs = model::to_name_values(recorded);
+  for (const auto& [name, value] : model::to_name_values(asked)) {
     if (name.starts_with("run.") || name == "data.path") // the fingerprint says what the data is
       continue;
     auto other = find(theirs, name);
     if (!other || *other != value)
       return fail(ec::bad_config, name + ": the run was made with " + (other ? *other : "no value") + ", asked for is " + value);
   }
+  return caf::unit;
+}
+
+caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded) {
+  if (auto same = check_same_settings(asked.settings, recorded.settings); !same)
+    return same;
   if (serialization::encode(asked.facts) != serialization::encode(recorded.facts))
     return fail(ec::data_mismatch, "the data is not what the run was made with: fingerprint " + asked.facts.fingerprint + ", recorded "
                                      + recorded.facts.fingerprint);

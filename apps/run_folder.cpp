@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -95,11 +96,15 @@ bool is_at(const fs::path& folder, int descriptor) {
          && there.st_ino == here.st_ino;
 }
 
-caf::expected<int> lock(const fs::path& folder) {
+caf::expected<int> lock(const fs::path& folder, std::chrono::milliseconds patience) {
   int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0)
     return fail(ec::io_failed, "cannot open folder " + folder.string() + ": " + std::strerror(errno));
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && is_at(folder, descriptor))
+  auto until = std::chrono::steady_clock::now() + patience;
+  bool locked = false;
+  while (!(locked = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0) && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  if (locked && is_at(folder, descriptor))
     return descriptor;
   ::close(descriptor);
   return fail(ec::bad_usage, folder.string() + " is in use by another process");
@@ -224,8 +229,8 @@ caf::expected<claim> claim::new_run(const fs::path& folder, const prepared& read
   return owned;
 }
 
-caf::expected<claim> claim::old_run(const fs::path& folder) {
-  auto descriptor = lock(folder);
+caf::expected<claim> claim::old_run(const fs::path& folder, std::chrono::milliseconds patience) {
+  auto descriptor = lock(folder, patience);
   if (!descriptor)
     return descriptor.error();
   return claim{*descriptor};

@@ -38,3 +38,6 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/enn-config-version.cmake
 install(FILES "${PROJECT_BINARY_DIR}/enn-config.cmake" "${PROJECT_BINARY_DIR}/enn-config-version.cmake" cmake/FindCAF.cmake
   DESTINATION lib/cmake/enn)
 install(EXPORT enn-targets NAMESPACE enn:: DESTINATION lib/cmake/enn)
+if(ENN_ACTORS)
+  install(DIRECTORY packaging/systemd/ DESTINATION lib/systemd/system FILES_MATCHING PATTERN "*.service")
+endif()

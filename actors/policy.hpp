@@ -8,11 +8,15 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <string_view>
 
 namespace enn::actors {
 
 /// A test's hook: asked before each lease that a worker computes; true: the worker throws. Empty in production.
 using fault_plan = std::function<bool(std::uint64_t worker, const serialization::lease&)>;
+/// A test's hook: asked before each message that an actor takes, answers to its own requests and down messages included; true:
+/// the actor throws. Empty in production.
+using throw_plan = std::function<bool(std::string_view actor, const caf::mailbox_element&)>;
 
 struct policy {
   /// Faults of a child since it last did its duty (completed a lease, a block, a step), after which its parent gives up.
@@ -31,14 +35,20 @@ struct policy {
   std::chrono::milliseconds dial_timeout{5000};
   std::chrono::milliseconds longest_pause{2000}; // between attempts of a node to join
   std::chrono::milliseconds farewell{2000};      // for node processes to hear that the run is over
-  std::chrono::milliseconds stop_grace{10000};   // for a child to end, before it is abandoned
+  std::chrono::milliseconds stop_grace{10000};   // for a child without children to end, before it is killed
   bool threads = true; // false: everything on CAF's scheduler, so that the deterministic one can run the whole system
   fault_plan faults;
+  throw_plan throws;
 };
 
+/// For a child that has this many generations below it: it outlasts their ends, stuck ones included.
+inline std::chrono::milliseconds shutdown_of(const policy& p, int generations) {
+  return p.stop_grace * (1 + generations);
+}
+
 /// Exponential, with up to half of it again as jitter. The jitter follows from its arguments, so tests repeat.
-inline std::chrono::milliseconds backoff(const policy& p, std::uint64_t child, std::uint32_t faults) {
-  auto base = p.backoff * (1u << std::min(faults > 0 ? faults - 1 : 0, 10u));
+inline std::chrono::milliseconds backoff(std::chrono::milliseconds first, std::uint64_t child, std::uint32_t faults) {
+  auto base = first * (1u << std::min(faults > 0 ? faults - 1 : 0, 10u));
   auto jitter = kernels::random_uniform({.seed = child, .step = faults}, 0);
   return base + std::chrono::milliseconds{static_cast<std::int64_t>(static_cast<float>(base.count()) * jitter / 2)};
 }

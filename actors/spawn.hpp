@@ -6,13 +6,42 @@
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 
+#include <stdexcept>
+
 namespace enn::actors {
 
+/// An actor that throws where a test's plan says so.
+template <class Actor>
+class throwing : public Actor {
+public:
+  throwing(caf::actor_config& config, throw_plan plan) : Actor(config), plan_(std::move(plan)) {}
+
+  caf::invoke_message_result consume(caf::mailbox_element& message) override {
+    if (plan_(this->name(), message))
+      throw std::runtime_error("injected fault at " + to_string(message.content()));
+    return Actor::consume(message);
+  }
+
+private:
+  throw_plan plan_;
+};
+
+/// All actors but drivers are spawned by this, or by spawn_computing().
+template <caf::spawn_options Options = caf::no_spawn_options, class Body, class... Ts>
+auto spawn_scheduled(caf::actor_system& system, const policy& rules, Body body, Ts&&... xs) {
+  using actor = caf::infer_impl_from_fun_t<Body>;
+  if (!rules.throws)
+    return system.spawn<Options>(body, std::forward<Ts>(xs)...);
+  caf::actor_config config;
+  config.init_fun = caf::detail::init_fun_factory<actor, Body>{}(body, std::forward<Ts>(xs)...);
+  return system.spawn_impl<throwing<actor>, Options>(config, rules.throws);
+}
+
 /// What computes or blocks gets a thread of its own; under the deterministic scheduler nothing does.
-template <class System, class Body, class... Ts>
-auto spawn_computing(System& system, const policy& rules, Body body, Ts&&... xs) {
-  return rules.threads ? system.template spawn<caf::detached>(body, std::forward<Ts>(xs)...)
-                       : system.spawn(body, std::forward<Ts>(xs)...);
+template <class Body, class... Ts>
+auto spawn_computing(caf::actor_system& system, const policy& rules, Body body, Ts&&... xs) {
+  return rules.threads ? spawn_scheduled<caf::detached>(system, rules, body, std::forward<Ts>(xs)...)
+                       : spawn_scheduled(system, rules, body, std::forward<Ts>(xs)...);
 }
 
 /// Unexpected messages and exceptions go to the log, with the actor's name; an exception's text becomes the exit reason.

@@ -1,6 +1,7 @@
 #include <enn/actors/supervisor.hpp>
 
 #include <enn/actors/block_tree.hpp>
+#include <enn/actors/children.hpp>
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/worker.hpp>
 
@@ -23,10 +24,9 @@ struct job {
 };
 
 struct seat {
-  worker_actor worker;          // null: being restarted
-  std::deque<job> jobs;         // the first is being computed, the others wait in the worker's mailbox
-  std::uint32_t faults = 0;     // since the last completed lease
-  std::uint32_t ticks = 0;      // since the first job began
+  worker_actor worker;     // null: being restarted
+  std::deque<job> jobs;    // the first is being computed, the others wait in the worker's mailbox
+  std::uint32_t ticks = 0; // since the first job began
 };
 
 /// A worker has its next lease while its answer travels, so that it need not wait.
@@ -43,6 +43,7 @@ struct supervisor_state {
   policy rules;
   serialization::bounds limits;
   std::vector<seat> seats;
+  std::optional<children> workers; // by seat
   std::deque<job> queue;
   std::uint64_t next_job = 1;
   std::uint64_t task = 0; // the newest one; results and leases of older ones are stale
@@ -59,13 +60,13 @@ struct supervisor_state {
   void settle(block b);
   void send_lone_blocks();
   bool is_coming(std::uint32_t lease_index) const;
+  void supervise(std::uint32_t count);
   void on_down(const caf::down_msg& down);
+  void on_worker_down(std::size_t index, const caf::error& why, const decision& next);
   void fault(std::size_t index, const std::string& cause);
   void lease_failed(job j, const std::string& cause);
-  void open_seat(std::size_t index);
   void check_deadlines();
   void end(caf::error why);
-  void end_if_empty();
 };
 
 // -- leases in, blocks out ------------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
   auto j = std::move(s->jobs.front());
   s->jobs.pop_front();
   s->ticks = 0;
-  s->faults = 0;
+  workers->did_duty(static_cast<std::size_t>(s - seats.begin()));
   const auto& health = b->health;
   if (!health.ok() && health.inputs_finite && health.parameters_finite && j.what.start != model::rung::master) {
     spdlog::debug("The supervisor computes lease {} of step {} again on the master rung: nonfinite numbers first at {}",
@@ -172,39 +173,49 @@ bool supervisor_state::is_coming(std::uint32_t lease_index) const {
 
 // -- failures -------------------------------------------------------------------------------------------------------------
 
-void supervisor_state::on_down(const caf::down_msg& down) {
-  if (down.source == node.address())
-    return end(caf::exit_reason::user_shutdown);
-  auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return x.worker && x.worker.address() == down.source; });
-  if (s == seats.end())
-    return;
-  s->worker = nullptr;
-  if (ending)
-    return end_if_empty();
-  fault(static_cast<std::size_t>(s - seats.begin()), reason_text(down.reason));
+void supervisor_state::supervise(std::uint32_t count) {
+  seats.resize(count);
+  std::vector<children::recipe> table;
+  for (std::size_t i = 0; i < count; ++i)
+    table.push_back({{.name = "worker " + std::to_string(i), .intensity = rules.worker_faults, .shutdown = rules.stop_grace},
+                     [=, this] {
+                       seats[i].worker = spawn_worker(self->system(), self->address(), i, run, rules);
+                       return caf::actor_cast<caf::strong_actor_ptr>(seats[i].worker);
+                     }});
+  children::events on{.down = [this](std::size_t i, const caf::error& why, const decision& next) { on_worker_down(i, why, next); },
+                      .started = [this](std::size_t) { assign(); },
+                      .ready = [] {},
+                      .ended = [this] { self->quit(reason); }};
+  workers.emplace(self, strategy::one_for_one, std::move(table), rules, std::move(on));
+  workers->start();
 }
 
-/// The worker of this seat is dead or wrong: its leases go elsewhere, a new worker comes after a pause. Only the lease that it was
-/// at counts as failed.
-void supervisor_state::fault(std::size_t index, const std::string& cause) {
-  auto& s = seats[index];
-  if (auto dead = std::exchange(s.worker, nullptr)) {
-    self->demonitor(dead.address());
-    self->send_exit(dead, caf::exit_reason::kill);
-  }
-  ++s.faults;
-  auto text = "worker " + std::to_string(index) + ": " + cause;
-  auto jobs = std::exchange(s.jobs, {});
+void supervisor_state::on_down(const caf::down_msg& down) {
+  if (down.source == node.address())
+    end(caf::exit_reason::user_shutdown);
+  else
+    workers->on_down(down);
+}
+
+/// The worker of this seat is dead or wrong: its leases go elsewhere. Only the one that it was at counts as failed.
+void supervisor_state::on_worker_down(std::size_t index, const caf::error& why, const decision& next) {
+  seats[index].worker = nullptr;
+  auto jobs = std::exchange(seats[index].jobs, {});
   while (jobs.size() > 1) {
     queue.push_front(std::move(jobs.back()));
     jobs.pop_back();
   }
   if (!jobs.empty())
-    lease_failed(std::move(jobs.front()), text);
-  if (s.faults > rules.worker_faults)
-    return end(fail(ec::gave_up, text + " (" + std::to_string(s.faults) + " faults without a completed lease)"));
-  self->delayed_send(self, backoff(rules, index, s.faults), restart_atom_v, static_cast<std::uint64_t>(index));
-  assign();
+    lease_failed(std::move(jobs.front()), "worker " + std::to_string(index) + ": " + reason_text(why));
+  if (next.give_up)
+    end(next.give_up);
+  else
+    assign();
+}
+
+/// Of a worker that did not die of it.
+void supervisor_state::fault(std::size_t index, const std::string& cause) {
+  workers->fail(index, caf::make_error(caf::sec::runtime_error, cause));
 }
 
 /// The same lease with the same rung on another worker: an exception never lowers a rung. After enough workers the broker hears.
@@ -219,14 +230,6 @@ void supervisor_state::lease_failed(job j, const std::string& cause) {
   self->send(node, failed_atom_v,
              serialization::write(serialization::failure{j.what.task, j.what.index, j.what.attempt, cause}));
   send_lone_blocks();
-}
-
-void supervisor_state::open_seat(std::size_t index) {
-  if (ending)
-    return;
-  seats[index].worker = spawn_worker(self->system(), self->address(), index, run, rules);
-  self->monitor(seats[index].worker);
-  assign();
 }
 
 /// Called every quarter of the deadline. A stuck thread cannot be ended from outside: it is left alone, its answer ignored.
@@ -244,15 +247,7 @@ void supervisor_state::end(caf::error why) {
   ending = true;
   reason = std::move(why);
   queue.clear();
-  for (auto& s : seats)
-    if (s.worker)
-      self->send_exit(s.worker, caf::exit_reason::user_shutdown);
-  end_if_empty();
-}
-
-void supervisor_state::end_if_empty() {
-  if (std::none_of(seats.begin(), seats.end(), [](const seat& s) { return static_cast<bool>(s.worker); }))
-    self->quit(reason);
+  workers->stop();
 }
 
 supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_ptr run, std::uint32_t workers, policy rules) {
@@ -263,17 +258,15 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
   st.limits = serialization::bounds_of(*run);
   st.run = std::move(run);
   st.rules = std::move(rules);
-  st.seats.resize(workers);
   self->monitor(st.node);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
-  for (std::size_t i = 0; i < workers; ++i)
-    st.open_seat(i);
+  st.supervise(workers);
   self->delayed_send(self, st.rules.lease_deadline / 4, caf::tick_atom_v);
   return {
     [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) { self->state.take(m, weights, source); },
     [=](done_atom, std::uint64_t job, const msg<wire::Block>& m) { self->state.finish(job, m); },
-    [=](restart_atom, std::uint64_t index) { self->state.open_seat(index); },
+    [=](restart_atom, std::uint64_t timer) { self->state.workers->on_timer(timer); },
     [=](caf::tick_atom) {
       self->state.check_deadlines();
       self->delayed_send(self, self->state.rules.lease_deadline / 4, caf::tick_atom_v);

@@ -2,10 +2,13 @@
 #include "evaluation.hpp"
 #include "meeting_point.hpp"
 #include "node_processes.hpp"
+#include "notify.hpp"
 #include "options.hpp"
 #include "progress_line.hpp"
+#include "restarter.hpp"
 #include "run_folder.hpp"
 
+#include <enn/serialization/config_file.hpp>
 #include <enn/serialization/file.hpp>
 
 #include <CLI/CLI.hpp> // slow to compile
@@ -21,7 +24,7 @@ namespace fs = std::filesystem;
 
 struct train_options {
   std::string config, resume;
-  bool overwrite = false;
+  bool overwrite = false, restart = false;
   model::name_values given;
   // others who compute
   std::int64_t processes = 0;
@@ -39,6 +42,33 @@ caf::expected<void> check_resumable(const train_options& o) {
       return fail(ec::bad_usage, "--" + key + " cannot be changed when a run is resumed; [run] can, but for its folder, and "
                                  "data.path where the same data lies elsewhere");
   return {};
+}
+
+/// What the command line asks for by itself.
+caf::expected<void> check_usage(const train_options& o) {
+  if (o.coordinator_only && o.nodes.empty())
+    return fail(ec::bad_usage, "--coordinator-only leaves the work to others, who join where --nodes says: give that too");
+  if (!o.resume.empty())
+    return check_resumable(o);
+  if (o.config.empty())
+    return fail(ec::bad_usage, "train needs a configuration file, or --resume and the folder of a run");
+  if (o.restart && o.overwrite)
+    return fail(ec::bad_usage, "--restart goes on with the run that is there, so it cannot be given with --overwrite");
+  return {};
+}
+
+/// Whether the folder holds a run of this configuration, begun by an earlier start of the same command. Error if it is of
+/// another one.
+caf::expected<bool> was_begun(const fs::path& folder, const model::config& settings) {
+  if (std::error_code ignored; !fs::exists(folder / "run.toml", ignored))
+    return false;
+  auto recorded = serialization::load_config(folder / "run.toml");
+  if (!recorded)
+    return recorded.error();
+  if (auto same = actors::check_same_settings(settings, *recorded); !same)
+    return fail(ec::bad_usage, folder.string() + " holds a run of another configuration: " + text_of(same.error())
+                                 + "; choose another --run.folder");
+  return true;
 }
 
 // -- what was found -----------------------------------------------------------------------------------------------------------
@@ -106,7 +136,6 @@ public:
     if (!meeting)
       return meeting.error();
     result->meeting_ = std::move(*meeting);
-    result->listener_.emplace(result->meeting_->at, result->meeting_->own);
     result->folder_ = folder;
     result->data_ = ready.run->settings.data.path;
     result->processes_ = static_cast<std::uint32_t>(o.processes);
@@ -114,12 +143,12 @@ public:
     return result;
   }
 
-  bool connected() const { return meeting_.has_value(); }
+  bool take_part() const { return meeting_.has_value(); }
 
-  void take_part(session& s, actors::run_request& request) {
+  void join(session& s, actors::run_request& request) {
     if (!meeting_)
       return;
-    request.cluster = meeting_->own.cluster;
+    request.cluster = meeting_->guard.cluster();
     request.publish = [this, &s](const actors::gate_actor& gate) { return publish(s, gate); };
     request.on_node = [](const std::string& event, const std::string& node) {
       if (event != "late")
@@ -128,13 +157,23 @@ public:
     };
   }
 
+  /// Before the actor system ends.
+  void close() {
+    own_processes_.reset();
+    listener_.reset();
+  }
+
   const std::string& failure() const { return failure_; }
 
 private:
   caf::expected<void> publish(session& s, const actors::gate_actor& gate) {
-    auto at = listener_->publish(gate);
-    if (!at)
-      return at.error();
+    listener_.reset(); // of an earlier gate
+    auto opened = actors::publish(s.system(), meeting_->guard, gate, meeting_->at);
+    if (!opened)
+      return opened.error();
+    listener_.emplace(std::move(*opened));
+    const auto* at = &meeting_->at;
+    meeting_->at.port = listener_->port();
     if (auto done = announce(folder_, *at); !done)
       return done;
     if (std::exchange(published_, true))
@@ -149,7 +188,7 @@ private:
     };
     own_processes_.emplace(processes_,
                            std::vector<std::string>{"node", "start", "--join", to_string(*at), "--cluster",
-                                                    fs::path{meeting_->own.key}.parent_path().string(), "--workers",
+                                                    meeting_->credentials.string(), "--workers",
                                                     std::to_string(workers_), "--data", data_, "--name", "process-{}", "--once",
                                                     "--parent", std::to_string(::getpid())},
                            give_up);
@@ -166,7 +205,7 @@ private:
 };
 
 caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others, const prepared& ready, actors::duty what,
-                                                    std::uint32_t workers) {
+                                                    std::uint32_t workers, service_status& service) {
   fs::path folder = ready.run->settings.run.folder;
   actors::run_request request;
   request.what = what;
@@ -179,11 +218,15 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others,
     say("resume", "from step " + counted(static_cast<std::uint64_t>(step)) + from);
     std::fflush(stdout);
   };
-  others.take_part(s, request);
+  others.join(s, request);
   s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
                         "ended at once; go on with: " + resume_command(folder));
   progress_line line{ready.run};
-  auto outcome = actors::train(s.system(), std::move(request), [&](const auto& p) { line.show(p); }, s.stop());
+  auto show = [&](const auto& p) {
+    line.show(p);
+    service.advanced(line.brief(p));
+  };
+  auto outcome = actors::train(s.system(), std::move(request), show, s.stop());
   line.end();
   if (outcome && !others.failure().empty())
     return fail(ec::gave_up, others.failure() + "; go on with: " + resume_command(folder));
@@ -229,26 +272,35 @@ caf::expected<void> report(session& s, const prepared& ready, std::uint32_t work
 
 caf::expected<void> train(const train_options& o) {
   ignore_closed_output();
-  bool resumes = !o.resume.empty();
-  if (o.coordinator_only && o.nodes.empty())
-    return fail(ec::bad_usage, "--coordinator-only leaves the work to others, who join where --nodes says: give that too");
-  if (auto good = resumes ? check_resumable(o) : caf::expected<void>{caf::unit}; !good)
+  if (auto good = check_usage(o); !good)
     return good;
-  if (!resumes && o.config.empty())
-    return fail(ec::bad_usage, "train needs a configuration file, or --resume and the folder of a run");
+  bool resumes = !o.resume.empty();
   auto settings = load_settings(resumes ? o.resume : o.config, o.given);
   if (!settings)
     return settings.error();
   fs::path folder = settings->run.folder;
+  if (o.restart) {
+    recorded_progress progress{folder};
+    restart_on_failure([&] { return progress.advanced(); }, resume_command(folder), {},
+                       [](const std::string& why) { notify("STATUS=" + why); });
+  }
+  if (o.restart && !resumes) { // the first time it begins
+    auto begun = was_begun(folder, *settings);
+    if (!begun)
+      return begun.error();
+    resumes = *begun;
+  }
   if (auto free = resumes ? caf::expected<void>{caf::unit} : check_free(folder, o.overwrite); !free)
     return free; // before anything that takes long
   auto ready = prepare(*settings);
   if (!ready)
     return ready.error();
-  auto owned = resumes ? claim::old_run(folder) : claim::new_run(folder, *ready, o.overwrite);
+  // What was killed together with the process before this one may take a moment to be gone.
+  auto patience = o.restart ? std::chrono::seconds{5} : std::chrono::seconds{0};
+  auto owned = resumes ? claim::old_run(folder, patience) : claim::new_run(folder, *ready, o.overwrite);
   if (!owned)
     return owned.error();
-  for (const auto& place : {folder, folder / "predictions"}) // what a run that was killed left behind
+  for (const auto& place : {folder, folder / "checkpoints", folder / "predictions"}) // what a run that was killed left behind
     if (auto swept = serialization::sweep_drafts(place); !swept)
       return swept.error();
   auto workers = workers_of(*settings);
@@ -258,13 +310,17 @@ caf::expected<void> train(const train_options& o) {
     return others.error();
   say_what_was_found(*ready, workers);
   std::fflush(stdout);
-  session s{(*others)->connected()};
+  session s{(*others)->take_part()};
   auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;
-  auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers);
-  others->reset(); // the report is this process's
-  if (!outcome)
-    return outcome.error();
-  return report(s, *ready, workers);
+  service_status service;
+  auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers, service);
+  (*others)->close();
+  if (outcome)
+    service.at_work("trained, writing predictions and table");
+  auto done = outcome ? report(s, *ready, workers) : caf::expected<void>{outcome.error()};
+  if (done || code_of(done.error()) == ec::interrupted)
+    notify("STOPPING=1"); // not after a failure, which a restart may mend
+  return done;
 }
 
 } // namespace
@@ -276,10 +332,12 @@ action declare_train(CLI::App& app) {
   app.add_flag("--overwrite", o->overwrite, "If the run's folder holds a run, move that aside first.");
   app.add_option("--processes", o->processes, "Compute in so many node processes of this machine, which are started again when they die; "
                  "run.workers are then those of each.")->check(CLI::Range(0, 256))->type_name("N");
-  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT, ADDRESS or PORT. Addresses that other "
-                 "machines can reach need --cluster.")->type_name("ADDRESS");
+  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT or PORT. Addresses that other "
+                 "machines can reach need --cluster.")->type_name("ADDRESS:PORT");
   app.add_option("--cluster", o->cluster, "This machine's folder of enn cluster init.")->type_name("FOLDER");
   app.add_flag("--coordinator-only", o->coordinator_only, "Compute nothing in this process; with --nodes.");
+  app.add_flag("--restart", o->restart, "Begin the run, or go on with it if its folder holds it; and start training again, from the last good\n"
+                                        "checkpoint, when its process dies.");
   add_config_options(app, o->given);
   app.footer("Ctrl-C finishes the step, writes a checkpoint and says how to go on; a second one ends at once.");
   return [o] { return train(*o); };

@@ -10,7 +10,8 @@ namespace enn::apps {
 
 struct meeting_point {
   actors::address at;
-  serialization::credentials own;
+  actors::tls guard;
+  std::filesystem::path credentials; // the folder
 };
 
 /// For a coordinator. `where`: the address to listen at; `cluster`: a folder of enn cluster init, or empty: certificates of the

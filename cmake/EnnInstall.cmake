@@ -27,6 +27,7 @@ enn_needs("hdf5::" "HDF5 1.10 COMPONENTS C")
 enn_needs("tomlplusplus::" "tomlplusplus")
 enn_needs("OpenSSL::" "OpenSSL 3")
 enn_needs("ZLIB::" "ZLIB")
+enn_needs("OpenSSL::" "OpenSSL 3.0")
 enn_needs("spdlog::" "spdlog 1.10")
 enn_needs("Eigen3::" "Eigen3")
 
@@ -37,3 +38,6 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/enn-config-version.cmake
 install(FILES "${PROJECT_BINARY_DIR}/enn-config.cmake" "${PROJECT_BINARY_DIR}/enn-config-version.cmake" cmake/FindCAF.cmake
   DESTINATION lib/cmake/enn)
 install(EXPORT enn-targets NAMESPACE enn:: DESTINATION lib/cmake/enn)
+if(ENN_ACTORS)
+  install(DIRECTORY packaging/systemd/ DESTINATION lib/systemd/system FILES_MATCHING PATTERN "*.service")
+endif()

@@ -226,7 +226,7 @@ void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m
     return end(p.error());
   stepping = false;
   faults = {};
-  version = v;
+  auto pinned_until = std::exchange(version, v)->state.pinned_until;
   ++outcome.steps_run;
   unrecorded.emplace_back(p->step, m);
   self->send(recorder, record_atom_v, m);
@@ -234,6 +234,8 @@ void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m
     note("reissue", {{"leases", std::to_string(p->reissues)}});
   if (!p->applied)
     note("skip", {{"nonfinite", p->first_nonfinite}});
+  if (v->state.pinned_until != pinned_until)
+    note("pin", {{"until", std::to_string(v->state.pinned_until)}});
   if (auto same = check_recorded_weights(); !same)
     return end(same.error());
   if (writes() && (p->best || v->state.step % request.run->settings.run.checkpoint_every == 0))

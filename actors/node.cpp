@@ -156,7 +156,8 @@ void node_state::on_down(const caf::down_msg& down) {
     return;
   }
   epoch = 0; // what it still sends is of no epoch
-  if (++faults > rules.supervisor_faults || code_of(down.reason) == ec::not_reproducible)
+  auto code = code_of(down.reason);
+  if (++faults > rules.supervisor_faults || code == ec::not_reproducible || code == ec::nonfinite) // again would be the same
     return end(down.reason);
   spdlog::warn("The node starts its supervisor again: {}", reason_text(down.reason));
   self->delayed_send(self, backoff(rules, 1000, faults), restart_atom_v);

@@ -14,6 +14,9 @@ namespace enn::actors {
 /// A test's hook: asked before each lease that a worker computes; true: the worker throws. Empty in production.
 using fault_plan = std::function<bool(std::uint64_t worker, const serialization::lease&)>;
 
+/// A test's hook: asked before each lease that a worker computes, which it may change; answers what befalls the numbers of its pass.
+using number_fault_plan = std::function<model::number_fault(std::uint64_t worker, serialization::lease&)>;
+
 struct policy {
   /// Faults of a child since it last did its duty (completed a lease, a block, a step), after which its parent gives up.
   std::uint32_t worker_faults = 5, supervisor_faults = 3, child_faults = 3;
@@ -27,6 +30,7 @@ struct policy {
   std::chrono::milliseconds stop_grace{10000};   // for a child to end, before it is abandoned
   bool threads = true; // false: everything on CAF's scheduler, so that the deterministic one can run the whole system
   fault_plan faults;
+  number_fault_plan number_faults;
 };
 
 /// Exponential, with up to half of it again as jitter. The jitter follows from its arguments, so tests repeat.

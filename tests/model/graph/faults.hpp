@@ -46,6 +46,15 @@ inline std::int64_t some_element(const fault_place& p, std::uint64_t draw = 0) {
                                    % static_cast<std::uint64_t>(p.size));
 }
 
+/// As change_at, of some element, whatever the number of rows.
+inline number_fault change_somewhere(const fault_place& place, double value) {
+  return [=](const number_place& p) -> std::optional<changed_number> {
+    if (p.what != place.what || p.slot != place.slot || p.path != place.path)
+      return std::nullopt;
+    return changed_number{some_element({p.what, place.path, p.slot, p.size}), value};
+  };
+}
+
 /// The array that lies there.
 inline value_id value_at(const graph& g, const fault_place& p) {
   auto n = std::find_if(g.nodes.begin(), g.nodes.end(), [&](const node& x) { return x.path == p.path; });

@@ -179,6 +179,8 @@ void supervisor_state::assign_to(std::size_t index) {
 }
 
 void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
+  if (ending) // its workers are waited for: none may be given up on now
+    return;
   auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return !x.jobs.empty() && x.jobs.front().number == number; });
   if (s == seats.end())
     return; // of a worker that was given up on: its lease was given to another

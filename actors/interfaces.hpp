@@ -226,7 +226,7 @@ using driver_actor = caf::typed_actor<
   caf::reacts_to<progress_atom, msg<wire::Progress>>,
   // From the observer: a block of predictions was dealt with.
   caf::reacts_to<predict_atom>,
-  // From anybody: finish the step, checkpoint, end in good order (ec::interrupted).
+  // From anybody: finish the step, checkpoint, end in good order (ec::interrupted). A second time: without that step.
   caf::reacts_to<stop_atom>,
   // From its children.hpp: this timer is over.
   caf::reacts_to<restart_atom, std::uint64_t>,

@@ -18,6 +18,9 @@ using fault_plan = std::function<bool(std::uint64_t worker, const serialization:
 /// the actor throws. Empty in production.
 using throw_plan = std::function<bool(std::string_view actor, const caf::mailbox_element&)>;
 
+/// A test's hook: asked before each lease that a worker computes, which it may change; answers what befalls the numbers of its pass.
+using number_fault_plan = std::function<model::number_fault(std::uint64_t worker, serialization::lease&)>;
+
 struct policy {
   /// Faults of a child since it last did its duty (completed a lease, a block, a step), after which its parent gives up.
   std::uint32_t worker_faults = 5, supervisor_faults = 3, child_faults = 3;
@@ -35,10 +38,12 @@ struct policy {
   std::chrono::milliseconds dial_timeout{5000};
   std::chrono::milliseconds longest_pause{2000}; // between attempts of a node to join
   std::chrono::milliseconds farewell{2000};      // for node processes to hear that the run is over
+  std::chrono::milliseconds stop_patience{3000}; // for the step in the making, when a run is to stop
   std::chrono::milliseconds stop_grace{10000};   // for a child without children to end, before it is killed
   bool threads = true; // false: everything on CAF's scheduler, so that the deterministic one can run the whole system
   fault_plan faults;
   throw_plan throws;
+  number_fault_plan number_faults;
 };
 
 /// For a child that has this many generations below it: it outlasts their ends, stuck ones included.

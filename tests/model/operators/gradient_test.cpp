@@ -1,4 +1,5 @@
-// The gradient of every operator against central differences, in double.
+// The gradient of every operator against central differences, in double; and that no operator hides a nonfinite number.
+#include "../graph/faults.hpp"
 #include "../graph/networks.hpp"
 
 #include <enn/model/layers/blocks.hpp>
@@ -132,6 +133,40 @@ TEST_P(operator_gradient, agrees_with_central_differences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(all, operator_gradient, ::testing::ValuesIn(cases()), [](const auto& x) { return x.param.name; });
+
+/// Every element of every array that the operator and its neighbours read or write, forward and backward: a number that is not finite
+/// there is found, by what reaches a result or by what the operator declares.
+TEST_P(operator_gradient, hides_no_nonfinite_number) {
+  constexpr std::int64_t rows = 2;
+  auto g = std::make_shared<const graph>(probed(GetParam().make));
+  std::vector<std::string> losses;
+  for (const auto& o : g->outputs)
+    losses.push_back(o.path);
+  auto weights = initial_weights(*g, 3);
+  std::vector<float> gradient(weights.size());
+  auto row_numbers = numbers(rows);
+  for (std::string_view set : {"reference", "auto"}) {
+    schedule<float> s{g, {rows, losses, true}, table<float>(set)};
+    auto health_with = [&](const number_fault& fault) {
+      for (const auto& x : g->inputs) {
+        auto to = s.input(x.path);
+        for (std::size_t i = 0; i < to.size(); ++i)
+          to[i] = static_cast<float>(normal(x.path, i));
+      }
+      schedule_inputs<float> in{.seed = 1, .step = 2, .row_numbers = row_numbers, .weights = weights, .fault = &fault};
+      s.run(in, gradient);
+      return s.inspect(in, gradient);
+    };
+    for (const auto& p : places_of([&](const number_fault& watch) { EXPECT_TRUE(health_with(watch).ok()); }))
+      for (std::int64_t element = 0; element < p.size; ++element)
+        for (auto value : nonfinite_numbers) {
+          auto health = health_with(change_at(p, element, value));
+          ASSERT_GT(health.nonfinite, 0) << set << ": " << p.name() << " [" << element << "] = " << value;
+          ASSERT_TRUE(p.what == number_place::kind::input || health.first_node == p.name())
+            << set << ": " << health.first_node << " for " << p.name() << " [" << element << "] = " << value;
+        }
+  }
+}
 
 TEST(operators, all_have_a_gradient_test) {
   std::set<std::string> tested;

@@ -17,6 +17,7 @@ public:
   throwing(caf::actor_config& config, throw_plan plan) : Actor(config), plan_(std::move(plan)) {}
 
   caf::invoke_message_result consume(caf::mailbox_element& message) override {
+    this->current_element_ = &message; // whom CAF tells of the exception
     if (plan_(this->name(), message))
       throw std::runtime_error("injected fault at " + to_string(message.content()));
     return Actor::consume(message);

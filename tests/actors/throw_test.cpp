@@ -152,12 +152,11 @@ TEST_F(actors_throw, in_the_sampler_that_is_asked_for_raw_rows_answers_and_ends_
   caf::scoped_actor self{world.system()};
   auto sampler = spawn_sampler(world.system(), self->address(), t.run, t.data, rules);
   self->monitor(sampler);
-  bool refused = false, ended = false;
-  self->request(sampler, caf::infinite, rows_atom_v, serialization::write(serialization::row_list{0, {1, 2}, 2}));
+  auto asked = self->request(sampler, caf::infinite, rows_atom_v, serialization::write(serialization::row_list{0, {1, 2}, 2}));
   dynamic_cast<caf::scheduler::test_coordinator&>(world.system().scheduler()).run();
-  self->receive_while([&] { return !(refused && ended); })(
-    [&](const caf::error& e) { refused = e == caf::sec::runtime_error; },
-    [&](const caf::down_msg& down) { ended = down.reason == caf::sec::runtime_error; });
+  asked.receive([](const msg<wire::RawRows>&) { ADD_FAILURE() << "it did not throw"; },
+                [](const caf::error& e) { EXPECT_EQ(e, caf::sec::runtime_error); });
+  self->receive([](const caf::down_msg& down) { EXPECT_EQ(down.reason, caf::sec::runtime_error); });
 }
 
 /// Anywhere: messages, answers to requests, down messages; also several at once, also in the midst of a restart.

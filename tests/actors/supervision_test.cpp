@@ -322,11 +322,11 @@ struct actors_escalation : ::testing::Test {
       auto request = request_for(t, folder, 1);
       request.rules.lease_attempts = 1000;
       std::uint64_t lines = 0, thrown = 0;
-      request.rules.throws = [&](std::string_view actor, const caf::mailbox_element& m) {
+      request.rules.throwing = [&](std::string_view actor, const caf::mailbox_element& m) {
         lines += actor == "recorder" && m.content().match_elements<caf::atom_value, msg<wire::Progress>>();
         auto now = lines > 3 && actor == who && !m.mid.is_response() && m.content().match_elements<caf::atom_value, Ts...>();
         thrown += now;
-        return now;
+        return now ? throws::at_once : throws::not_at_all;
       };
       auto outcome = simulation{seed}.run(std::move(request));
       ASSERT_EQ(code_of(outcome.error), ec::gave_up) << who << ": " << text_of(outcome.error);

@@ -82,7 +82,7 @@ struct actors_throw : ::testing::Test {
     auto& rules = request.rules;
     rules.worker_faults = rules.supervisor_faults = rules.child_faults = intensity;
     rules.lease_attempts = intensity;
-    rules.throws = std::move(plan);
+    rules.throwing = std::move(plan);
     trouble(rules);
     auto folder = request.folder;
     simulation world{seed};
@@ -132,10 +132,10 @@ TEST_F(actors_throw, in_any_handler_changes_no_bit) {
         std::uint64_t calls = 0, leases = 0;
         auto r = run(what, seed, [&](std::string_view actor, const caf::mailbox_element& m) {
           if (actor == "supervisor" && takes<lease_atom, msg<wire::Lease>, weights_ptr>(m.content()) && ++leases == 3)
-            return true; // so that a node starts one again
+            return throws::at_once; // so that a node starts one again
           bool now = actor == h.actor && !m.mid.is_response() && h.takes(m.content()) && calls++ == seed * seed;
           thrown += now;
-          return now;
+          return !now ? throws::not_at_all : seed % 2 == 0 ? throws::at_once : throws::at_last;
         });
         ASSERT_NO_FATAL_FAILURE(expect_same(r, undisturbed[what], which + ", order " + std::to_string(seed)));
       }
@@ -148,7 +148,7 @@ TEST_F(actors_throw, in_the_sampler_that_is_asked_for_raw_rows_answers_and_ends_
   simulation world{1};
   auto rules = quick();
   rules.threads = false;
-  rules.throws = [](std::string_view, const caf::mailbox_element&) { return true; };
+  rules.throwing = [](std::string_view, const caf::mailbox_element&) { return throws::at_once; };
   caf::scoped_actor self{world.system()};
   auto sampler = spawn_sampler(world.system(), self->address(), t.run, t.data, rules);
   self->monitor(sampler);
@@ -170,7 +170,7 @@ TEST_F(actors_throw, at_any_time_changes_no_bit) {
       thrown[std::string{actor}] += now;
       answers[std::string{actor}] += now && m.mid.is_response();
       all += now;
-      return now;
+      return !now ? throws::not_at_all : calls % 2 == 0 ? throws::at_once : throws::at_last;
     }, 1000);
     ASSERT_NO_FATAL_FAILURE(expect_same(r, reference, "seed " + std::to_string(seed)));
   }

@@ -404,7 +404,7 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
 
 driver_actor spawn_driver(caf::actor_system& system, run_request request, observer_actor observer) {
   auto rules = request.rules;
-  rules.throws = nullptr; // a driver that throws is mended by `enn train --resume`
+  rules.throwing = nullptr; // a driver that throws is mended by `enn train --resume`
   return spawn_computing(system, rules, driver, std::move(request), std::move(observer));
 }
 

@@ -14,9 +14,10 @@ namespace enn::actors {
 
 /// A test's hook: asked before each lease that a worker computes; true: the worker throws. Empty in production.
 using fault_plan = std::function<bool(std::uint64_t worker, const serialization::lease&)>;
-/// A test's hook: asked before each message that an actor takes, answers to its own requests and down messages included; true:
-/// the actor throws. Empty in production.
-using throw_plan = std::function<bool(std::string_view actor, const caf::mailbox_element&)>;
+/// A test's hook: asked before each message that an actor takes, answers to its own requests and down messages included.
+/// Empty in production.
+enum class throws : std::uint8_t { not_at_all, at_once, at_last }; // before the handler did anything, or after it did all
+using throw_plan = std::function<throws(std::string_view actor, const caf::mailbox_element&)>;
 
 /// A test's hook: asked before each lease that a worker computes, which it may change; answers what befalls the numbers of its pass.
 using number_fault_plan = std::function<model::number_fault(std::uint64_t worker, serialization::lease&)>;
@@ -42,7 +43,7 @@ struct policy {
   std::chrono::milliseconds stop_grace{10000};   // for a child without children to end, before it is killed
   bool threads = true; // false: everything on CAF's scheduler, so that the deterministic one can run the whole system
   fault_plan faults;
-  throw_plan throws;
+  throw_plan throwing;
   number_fault_plan number_faults;
 };
 

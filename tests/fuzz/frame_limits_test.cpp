@@ -80,6 +80,17 @@ TEST(frame_limits, a_frame_may_have_64_mib_and_no_word_more) {
   EXPECT_LE(found.memory, 4096u);
 }
 
+TEST(frame_limits, no_frame_is_sent_that_would_be_refused) {
+  for (auto words : {frame::max_words - 1, frame::max_words, frame::max_words + 1}) {
+    auto text = (words - 5) * word - 1; // a table, a pointer, three words of Failure, and room for a NUL
+    auto large = msg<wire::Failure>::make([&](wire::Failure::Builder to) { to.initCause(static_cast<unsigned>(text)); }, words);
+    ASSERT_EQ(large.data().size_words(), words);
+    std::vector<char> message;
+    caf::binary_serializer sink{nullptr, message};
+    EXPECT_EQ(!sink(large), words <= frame::max_words) << words;
+  }
+}
+
 TEST(frame_limits, a_frame_may_have_512_segments_and_none_more) {
   for (std::uint32_t segments : {1u, 2u, frame::max_segments - 1, frame::max_segments, frame::max_segments + 1, 1u << 16, 1u << 31,
                                  0xfffffffeu, 0xffffffffu}) {

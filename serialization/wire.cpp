@@ -456,6 +456,7 @@ caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_i
     auto found = get_id(from.getId());
     expect(found == id, "id", "step " + std::to_string(id.step), "step " + std::to_string(found.step));
     exactly("size", from.getSize(), into.size());
+    expect(from.getChunks().size() > 0 || into.empty(), "chunks", "at least one", "none"); // or the next would be asked for for ever
     get("chunks", from.getChunks(), into, from.getFirstChunk());
     auto next = from.getFirstChunk() + from.getChunks().size();
     return next == chunks_of(into.size()) ? 0 : next;

@@ -1,8 +1,8 @@
-// What a frame announces takes no memory before it is there: sizes of 0 to 2^64-1 words, 0 to 2^32-1 segments of any size.
+// What a message announces takes no memory before it is there: a frame of 0 to 2^64-1 words, 0 to 2^32-1 segments of any size, lists
+// and vectors of any length.
 #include "allocations.hpp"
 
-#include <enn/serialization/frame.hpp>
-#include <enn/serialization/schema/lease.capnp.h>
+#include <enn/serialization/wire.hpp>
 
 #include <caf/all.hpp>
 #include <gtest/gtest.h>
@@ -48,7 +48,7 @@ outcome receive(const std::vector<char>& message) {
   return {!error, memory};
 }
 
-TEST(frame_limits, an_announced_size_takes_no_memory_before_it_has_arrived) {
+TEST(limits, an_announced_size_takes_no_memory_before_it_has_arrived) {
   constexpr std::uint64_t there = 512, most = std::numeric_limits<std::uint64_t>::max();
   auto message = message_of(there);
   for (std::uint64_t announced : {there - 1, there, there + 1, std::uint64_t{1} << 13, frame::max_words - 1, frame::max_words,
@@ -62,14 +62,14 @@ TEST(frame_limits, an_announced_size_takes_no_memory_before_it_has_arrived) {
   }
 }
 
-TEST(frame_limits, an_empty_frame_is_received_as_such) {
+TEST(limits, an_empty_frame_is_received_as_such) {
   std::vector<char> message(word);
   auto found = receive(message);
   EXPECT_TRUE(found.accepted);
   EXPECT_EQ(found.memory, 0u);
 }
 
-TEST(frame_limits, a_frame_may_have_64_mib_and_no_word_more) {
+TEST(limits, a_frame_may_have_64_mib_and_no_word_more) {
   for (auto words : {frame::max_words - 1, frame::max_words}) {
     auto found = receive(message_of(words));
     EXPECT_TRUE(found.accepted) << words;
@@ -80,7 +80,7 @@ TEST(frame_limits, a_frame_may_have_64_mib_and_no_word_more) {
   EXPECT_LE(found.memory, 4096u);
 }
 
-TEST(frame_limits, no_frame_is_sent_that_would_be_refused) {
+TEST(limits, no_frame_is_sent_that_would_be_refused) {
   for (auto words : {frame::max_words - 1, frame::max_words, frame::max_words + 1}) {
     auto text = (words - 5) * word - 1; // a table, a pointer, three words of Failure, and room for a NUL
     auto large = msg<wire::Failure>::make([&](wire::Failure::Builder to) { to.initCause(static_cast<unsigned>(text)); }, words);
@@ -91,7 +91,7 @@ TEST(frame_limits, no_frame_is_sent_that_would_be_refused) {
   }
 }
 
-TEST(frame_limits, a_frame_may_have_512_segments_and_none_more) {
+TEST(limits, a_frame_may_have_512_segments_and_none_more) {
   for (std::uint32_t segments : {1u, 2u, frame::max_segments - 1, frame::max_segments, frame::max_segments + 1, 1u << 16, 1u << 31,
                                  0xfffffffeu, 0xffffffffu}) {
     auto message = message_of(1u << 15);
@@ -102,7 +102,7 @@ TEST(frame_limits, a_frame_may_have_512_segments_and_none_more) {
   }
 }
 
-TEST(frame_limits, a_segment_that_is_larger_than_its_frame_is_refused) {
+TEST(limits, a_segment_that_is_larger_than_its_frame_is_refused) {
   constexpr std::uint32_t room = 511;
   for (std::uint32_t size : {0u, room - 1, room, room + 1, 1u << 29, 1u << 31, 0xffffffffu}) {
     auto message = message_of(room + 1);
@@ -111,6 +111,60 @@ TEST(frame_limits, a_segment_that_is_larger_than_its_frame_is_refused) {
     EXPECT_EQ(found.accepted, size <= room) << size;
     EXPECT_LE(found.memory, 2 * message.size()) << size;
   }
+}
+
+TEST(limits, numbers_take_no_memory_before_their_chunks_are_there) {
+  bounds b;
+  b.parameters = std::uint64_t{1} << 28; // 1 GiB, in 1024 chunks
+  b.losses = 1;
+  auto announced = msg<wire::Block>::make([&](wire::Block::Builder to) {
+    to.setCount(1);
+    to.initRungs(1);
+    to.initLosses(1);
+    to.setSize(b.parameters);
+    to.initChunks(1024);
+  });
+  fuzz::peak_memory used;
+  auto found = read(announced, b);
+  auto memory = used.bytes();
+  ASSERT_FALSE(found);
+  EXPECT_EQ(text_of(found.error()), "block: chunks: expected 1048576, found 0");
+  EXPECT_LE(memory, 65536u);
+}
+
+TEST(limits, a_list_of_structs_without_room_for_them_is_refused) {
+  std::vector<char> message(6 * word);
+  set_size(message, 5);
+  set_table(message, {0, 4, 0, 0x00010000 /* struct of a pointer */, 1, 7 /* list of structs of no words, by tag */, 1000 << 2, 0});
+  msg<wire::Members> m;
+  caf::binary_deserializer source{nullptr, message};
+  ASSERT_FALSE(source(m));
+  EXPECT_EQ(text_of(read(m).error()), "members: members: expected structs of a word or more, found shorter ones");
+}
+
+TEST(limits, a_lease_has_as_many_rows_as_its_run_allows) {
+  bounds b;
+  b.lease_rows = 64;
+  b.target_size = 1;
+  for (std::size_t rows : {63u, 64u, 65u}) {
+    lease l;
+    l.rows.resize(rows);
+    EXPECT_EQ(static_cast<bool>(read(write(l), b)), rows <= 64) << rows;
+    block predicted;
+    predicted.kind = model::lease_kind::predict;
+    predicted.rungs = {model::rung::fast};
+    predicted.rows.resize(rows);
+    predicted.numbers.resize(rows);
+    EXPECT_EQ(static_cast<bool>(read_head(head_of(write(predicted)), b)), rows <= 64) << rows;
+    row_list others{-1, l.rows, 1};
+    EXPECT_TRUE(read(write(others), b)) << rows;
+  }
+}
+
+TEST(limits, an_answer_without_weights_is_refused) {
+  std::vector<float> values(3);
+  auto empty = msg<wire::Weights>::make([](wire::Weights::Builder to) { to.setSize(3); });
+  EXPECT_EQ(text_of(read_weights(empty, {0, false}, values).error()), "weights: chunks: expected at least one, found none");
 }
 
 } // namespace

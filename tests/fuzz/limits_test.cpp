@@ -161,6 +161,23 @@ TEST(limits, a_lease_has_as_many_rows_as_its_run_allows) {
   }
 }
 
+TEST(limits, a_block_has_a_rung_for_each_of_its_leases) {
+  bounds b;
+  for (std::size_t rungs : {0u, 1u, 2u, 3u}) {
+    block sum;
+    sum.kind = model::lease_kind::evaluate;
+    sum.count = 2;
+    sum.rungs.resize(rungs);
+    EXPECT_EQ(static_cast<bool>(read(write(sum), b)), rungs == 2) << rungs;
+  }
+}
+
+TEST(limits, a_run_s_leases_have_no_more_rows_than_its_batches) {
+  model::run_definition run;
+  run.settings.train.batch_rows = 48;
+  EXPECT_EQ(bounds_of(run).lease_rows, 48u);
+}
+
 TEST(limits, an_answer_without_weights_is_refused) {
   std::vector<float> values(3);
   auto empty = msg<wire::Weights>::make([](wire::Weights::Builder to) { to.setSize(3); });

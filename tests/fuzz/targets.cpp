@@ -67,21 +67,21 @@ bytes words_of(const msg<Schema>& m) {
 /// read(bytes) and write(value), whatever they are. The second writing must give the first one's bytes: it stands for all fields,
 /// NaN included.
 template <class Read, class Write>
-bool survives(input words, ec refusal, Read&& read_it, Write&& write_it) {
+std::optional<bytes> survives(input words, ec refusal, Read&& read_it, Write&& write_it) {
   auto value = read_it(words);
   if (!value) {
     promise(code_of(value.error()) == refusal, "refused with another code: " + text_of(value.error()));
-    return false;
+    return {};
   }
   auto written = write_it(*value);
   auto again = read_it(input{written});
   promise(static_cast<bool>(again), again ? "" : "accepted, but refused when written again: " + text_of(again.error()));
   promise(write_it(*again) == written, "changes when it is written and read");
-  return true;
+  return written;
 }
 
 template <class Schema, class Read>
-bool message_survives(input words, Read&& read_it) {
+std::optional<bytes> message_survives(input words, Read&& read_it) {
   return survives(words, ec::protocol, [&](input w) { return read_it(from_words<Schema>(w)); },
                   [](const auto& value) { return words_of(write(value)); });
 }
@@ -111,10 +111,10 @@ std::vector<bytes> written(const Values&... values) {
 
 // -- frame ----------------------------------------------------------------------------------------------------------------
 
-bool frame_arrives(input all) {
+std::optional<bytes> frame_arrives(input all) {
   auto f = received<frame>(all);
   if (!f)
-    return false;
+    return {};
   promise(f->arrived() != f->empty(), "neither empty nor arrived");
   if (!f->empty())
     promise(f->size_words() <= all.size() / sizeof(capnp::word), "larger than what was sent");
@@ -126,7 +126,7 @@ bool frame_arrives(input all) {
   auto m = received<msg<wire::Failure>>(all);
   promise(static_cast<bool>(m), "a frame is no message");
   read(*m); // of whatever segments, it does not crash
-  return true;
+  return sent(*f);
 }
 
 std::vector<bytes> frame_seeds() {
@@ -137,7 +137,7 @@ std::vector<bytes> frame_seeds() {
 
 // -- leases and blocks ----------------------------------------------------------------------------------------------------
 
-bool lease_arrives(input words) {
+std::optional<bytes> lease_arrives(input words) {
   return message_survives<wire::Lease>(words, [](const auto& m) { return read(m, limits()); });
 }
 
@@ -145,6 +145,7 @@ std::vector<bytes> lease_seeds() {
   lease train;
   train.task = 3;
   train.step = 12;
+  train.index = 5;
   train.weights = {12, false};
   train.rows = {5, 9, 1, 77};
   train.denominator = 828;
@@ -186,7 +187,7 @@ std::uint64_t number_after(const std::string& text, std::string_view before) {
 }
 
 /// Nobody who means harm sends a wrong hash, and no fuzzer finds the right one: it is put in where it is all that is wrong.
-bool block_arrives(input words) {
+std::optional<bytes> block_arrives(input words) {
   auto read_it = [](const auto& m) { return read(m, limits()); };
   auto x = read_it(from_words<wire::Block>(words));
   if (x || text_of(x.error()).find("block: hash: ") != 0)
@@ -207,40 +208,43 @@ std::vector<bytes> block_seeds() {
 }
 
 /// The head of a block, whose numbers follow in pieces.
-bool head_arrives(input words) {
+std::optional<bytes> head_arrives(input words) {
   return survives(words, ec::protocol, [](input w) { return read_head(from_words<wire::Block>(w), limits()); },
                   [](const block& b) { return words_of(head_of(write(b))); });
 }
 
 std::vector<bytes> head_seeds() {
   std::vector<bytes> result;
-  for (auto kind : kinds)
-    result.push_back(words_of(head_of(write(block_of(kind)))));
+  for (auto kind : kinds) {
+    auto b = block_of(kind);
+    std::fill(b.numbers.begin(), b.numbers.end(), 0.f); // as long as no piece has arrived
+    result.push_back(words_of(head_of(write(b))));
+  }
   return result;
 }
 
-bool piece_arrives(input words) {
+std::optional<bytes> piece_arrives(input words) {
   auto b = block_of(model::lease_kind::train);
   b.hash = hash_of(b);
   auto next = read_piece(from_words<wire::Piece>(words), b);
   if (!next) {
     promise(code_of(next.error()) == ec::protocol, "refused with another code: " + text_of(next.error()));
-    return false;
+    return {};
   }
   promise(*next == 0, "more than one chunk");
-  bool known = static_cast<bool>(check_hash(b)); // else a liar's
+  check_hash(b); // a liar's fails
   b.hash = hash_of(b);
   auto again = b;
   auto p = piece_of(write(b), 0);
   promise(p && read_piece(*p, again) && check_hash(again), "changes when it is written and read");
-  return known;
+  return words_of(*p);
 }
 
 std::vector<bytes> piece_seeds() {
   return {words_of(*piece_of(write(block_of(model::lease_kind::train)), 0))};
 }
 
-bool failure_arrives(input words) {
+std::optional<bytes> failure_arrives(input words) {
   return message_survives<wire::Failure>(words, [](const auto& m) { return read(m); });
 }
 
@@ -250,25 +254,26 @@ std::vector<bytes> failure_seeds() {
 
 // -- weights and rows -----------------------------------------------------------------------------------------------------
 
-bool weights_arrive(input words) {
+std::optional<bytes> weights_arrive(input words) {
   constexpr weights_id id{5, true};
   auto values = floats(limits().parameters), again = values;
   auto next = read_weights(from_words<wire::Weights>(words), id, values);
   if (!next) {
     promise(code_of(next.error()) == ec::protocol, "refused with another code: " + text_of(next.error()));
-    return false;
+    return {};
   }
   promise(*next == 0, "more than one chunk");
-  promise(static_cast<bool>(read_weights(write_weights(id, values, 0, bulk_chunks), id, again)), "accepted, but refused when written again");
+  auto written = write_weights(id, values, 0, bulk_chunks);
+  promise(static_cast<bool>(read_weights(written, id, again)), "accepted, but refused when written again");
   promise(std::memcmp(values.data(), again.data(), sizeof(float) * values.size()) == 0, "changes when it is written and read");
-  return true;
+  return words_of(written);
 }
 
 std::vector<bytes> weights_seeds() {
   return {words_of(write_weights({5, true}, floats(limits().parameters)))};
 }
 
-bool rows_arrive(input words) {
+std::optional<bytes> rows_arrive(input words) {
   return message_survives<wire::Rows>(words, [](const auto& m) { return read(m, limits()); });
 }
 
@@ -276,7 +281,7 @@ std::vector<bytes> rows_seeds() {
   return written(row_list{12, {4, 1, 3}, 36}, row_list{-1, std::vector<std::uint64_t>(100, 1), 0});
 }
 
-bool raw_rows_arrive(input words) {
+std::optional<bytes> raw_rows_arrive(input words) {
   return message_survives<wire::RawRows>(words, [](const auto& m) { return read(m, limits()); });
 }
 
@@ -287,21 +292,30 @@ std::vector<bytes> raw_rows_seeds() {
 
 // -- people and progress --------------------------------------------------------------------------------------------------
 
-bool progress_arrives(input words) {
+std::optional<bytes> progress_arrives(input words) {
   return message_survives<wire::Progress>(words, [](const auto& m) { return read(m); });
 }
 
 std::vector<bytes> progress_seeds() {
   progress p;
   p.step = 3;
+  p.total_steps = 30;
+  p.steps_per_epoch = 10;
   p.terms = {{"loss.final", 0.25}, {"loss.base", 0.5}};
+  p.norm = 1.5;
+  p.learning_rate = 0.01;
+  p.applied = false;
   p.validated = p.best = true;
   p.validation_loss = 0.125;
+  p.rows = 64;
+  p.seconds = 0.75;
+  p.master_leases = 1;
+  p.reissues = 2;
   p.first_nonfinite = "fuser";
   return written(p, progress{});
 }
 
-bool enlistment_arrives(input words) {
+std::optional<bytes> enlistment_arrives(input words) {
   return message_survives<wire::Enlistment>(words, [](const auto& m) {
     auto theirs = read(m);
     if (theirs)
@@ -318,7 +332,7 @@ std::vector<bytes> enlistment_seeds() {
   return written(same, build, schema, kernels, enlistment{});
 }
 
-bool members_arrive(input words) {
+std::optional<bytes> members_arrive(input words) {
   return message_survives<wire::Members>(words, [](const auto& m) { return read(m); });
 }
 
@@ -353,13 +367,17 @@ model::data_facts facts() {
   f.interval_seconds = 300;
   f.mean = {1.5, -0.1};
   f.deviation = {1, 2};
-  f.target_mean = f.target_deviation = f.target_least = f.target_greatest = {3, 4};
+  f.target_mean = {3, 4};
+  f.target_deviation = {5, 6};
+  f.target_least = {7, 8};
+  f.target_greatest = {9, 10};
   f.mean_all = 0.7;
+  f.deviation_all = 1.25;
   f.fingerprint = "abc";
   return f;
 }
 
-bool graph_arrives(input words) {
+std::optional<bytes> graph_arrives(input words) {
   return survives(words, ec::bad_checkpoint, decode_graph, [](const model::graph& g) { return encode(g); });
 }
 
@@ -367,7 +385,7 @@ std::vector<bytes> graph_seeds() {
   return {encode(network()), encode(model::graph{})};
 }
 
-bool facts_arrive(input words) {
+std::optional<bytes> facts_arrive(input words) {
   return survives(words, ec::bad_checkpoint, decode_facts, [](const model::data_facts& f) { return encode(f); });
 }
 
@@ -377,7 +395,7 @@ std::vector<bytes> facts_seeds() {
   return {encode(facts()), encode(rows)};
 }
 
-bool run_arrives(input words) {
+std::optional<bytes> run_arrives(input words) {
   return message_survives<wire::RunDefinition>(words, [](const auto& m) {
     auto run = read(m);
     if (run)
@@ -420,9 +438,9 @@ std::span<const target> targets() {
   return all;
 }
 
-bool arrive(const target& t, input arrived) {
+std::optional<bytes> arrive(const target& t, input arrived) {
   peak_memory used;
-  bool accepted = t.arrive(arrived);
+  auto accepted = t.arrive(arrived);
   promise(used.bytes() <= (std::size_t{64} << 10) + 64 * arrived.size(),
           std::to_string(arrived.size()) + " bytes took " + std::to_string(used.bytes()) + " bytes of memory");
   return accepted;

@@ -2,6 +2,7 @@
 #include <enn/kernels/random.hpp>
 #include <enn/model/config/text.hpp>
 #include <enn/serialization/graph_wire.hpp>
+#include <enn/serialization/schema/graph.capnp.h>
 
 #include <gtest/gtest.h>
 
@@ -110,6 +111,20 @@ TEST(graph_wire, a_graph_that_breaks_the_rules_is_refused_by_name) {
   g = example();
   g.parameters[0].trainable = false;
   EXPECT_EQ(error_of(g), "graph: w: neither trained nor given");
+}
+
+TEST(graph_wire, an_attribute_that_is_there_twice_is_refused) {
+  capnp::MallocMessageBuilder message;
+  auto g = message.initRoot<wire::Graph>();
+  g.setVersion(wire::SCHEMA_VERSION);
+  auto node = g.initNodes(1)[0];
+  node.setPath("twin");
+  for (auto attribute : node.initAttributes(2))
+    attribute.setName("width");
+  auto words = capnp::messageToFlatArray(message);
+  auto found = decode_graph(std::as_bytes(std::span{words.begin(), words.size()}));
+  ASSERT_FALSE(found);
+  EXPECT_EQ(text_of(found.error()), "graph: twin: attribute width is there twice");
 }
 
 TEST(graph_wire, damaged_or_cut_bytes_never_crash) {

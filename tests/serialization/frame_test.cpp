@@ -148,7 +148,7 @@ TEST(frame, what_breaks_a_limit_is_named) {
   l.denominator = std::numeric_limits<double>::quiet_NaN();
   EXPECT_FALSE(read(write(l), limits()));
   auto few = limits();
-  few.rows = 3;
+  few.lease_rows = 3;
   l.denominator = 1;
   l.rows = {1, 2, 3, 4};
   EXPECT_EQ(text_of(read(write(l), few).error()), "lease: rows: expected at most 3, found 4");

@@ -121,7 +121,7 @@ struct actors_throw : ::testing::Test {
 TEST_F(actors_throw, in_any_handler_changes_no_bit) {
   const std::set<std::string> unreached{
     "sampler rows 2", // raw rows: the test below asks for them
-    "node fence 0", "node leave 0", "node fetch 0", "broker offer 0", "broker status 0", "broker drain 0"}; // only where nodes are remote
+    "node leave 0", "node fetch 0", "broker offer 0", "broker status 0", "broker drain 0"}; // only where nodes are remote
   std::map<duty, result> undisturbed;
   for (auto what : {duty::train, duty::predict, duty::evaluate})
     undisturbed[what] = run(what, 0, {});

@@ -114,6 +114,7 @@ struct actors_throw : ::testing::Test {
     EXPECT_EQ(r.losses, undisturbed.losses) << which;
     EXPECT_EQ(r.predictions, undisturbed.predictions) << which;
     EXPECT_EQ(r.outcome.loss, undisturbed.outcome.loss) << which;
+    EXPECT_EQ(r.outcome.steps_run, undisturbed.outcome.steps_run) << which << ": no finished step is lost";
   }
 };
 
@@ -188,6 +189,27 @@ TEST_F(actors_throw, at_any_time_changes_no_bit) {
   EXPECT_GT(answers["node"], 0);
   EXPECT_GT(answers["broker"], 0);
   EXPECT_GE(all, 1000);
+}
+
+TEST_F(actors_throw, on_real_threads_changes_no_bit) {
+  std::atomic<std::uint64_t> calls = 0, thrown = 0;
+  for (std::uint32_t workers : {1, 3}) {
+    auto request = request_for(t, fresh_folder("run"), workers);
+    auto& rules = request.rules;
+    rules.worker_faults = rules.supervisor_faults = rules.child_faults = rules.lease_attempts = 1000;
+    rules.throwing = [&](std::string_view, const caf::mailbox_element&) {
+      auto call = calls++;
+      bool now = kernels::random_uniform({.seed = workers, .step = call}, 0) < 0.02f;
+      thrown += now;
+      return !now ? throws::not_at_all : call % 2 == 0 ? throws::at_once : throws::at_last;
+    };
+    auto folder = request.folder;
+    auto outcome = run_threads(std::move(request));
+    ASSERT_TRUE(outcome) << text_of(outcome.error());
+    EXPECT_TRUE(same_bits(*outcome, reference.outcome)) << workers;
+    EXPECT_EQ(losses_of(folder), reference.losses) << workers;
+  }
+  EXPECT_GT(thrown, 10u);
 }
 
 } // namespace

@@ -50,7 +50,7 @@ void agent_state::tell(const std::string& text) {
 void agent_state::try_later() {
   if (std::exchange(trying, true))
     return;
-  self->delayed_send(self, std::min(backoff(rules, 3000 + self->id(), ++attempts), rules.longest_pause), restart_atom_v);
+  self->delayed_send(self, std::min(backoff(rules.backoff, 3000 + self->id(), ++attempts), rules.longest_pause), restart_atom_v);
 }
 
 void agent_state::try_now() {

@@ -1,28 +1,16 @@
 #include <enn/actors/driver.hpp>
 
-#include <enn/actors/broker.hpp>
-#include <enn/actors/checkpointer.hpp>
+#include <enn/actors/driver_children.hpp>
 #include <enn/actors/journal.hpp>
-#include <enn/actors/node.hpp>
-#include <enn/actors/recorder.hpp>
-#include <enn/actors/sampler.hpp>
 #include <enn/actors/spawn.hpp>
-#include <enn/actors/starting_point.hpp>
 
-#include <algorithm>
-#include <array>
 #include <deque>
-#include <set>
 #include <unordered_set>
 
 namespace enn::actors {
 namespace {
 
 enum class phase : std::uint8_t { preparing, working, finishing, stopping };
-
-/// Children in order: each may use those before it, so a restart takes along those after it.
-enum rank : std::size_t { recorder_rank, checkpointer_rank, sampler_rank, broker_rank, node_rank, ranks };
-constexpr std::array<const char*, ranks> rank_names{"recorder", "checkpointer", "sampler", "broker", "node"};
 
 std::string_view name_of(duty what) {
   switch (what) {
@@ -41,24 +29,13 @@ using self_ptr = driver_actor::stateful_pointer<driver_state>;
 struct driver_state {
   static inline const char* name = "driver";
   self_ptr self = nullptr;
-  run_request request;
-  observer_actor observer;
-  starting_point start;
-  version_ptr version;
+  driver_means means; // what the run is; `means.version` is the newest
+  driver_children at_work;
+  std::optional<children> supervised;
   journal events;
   phase at = phase::preparing;
   bool stop_asked = false;
   bool stepping = false; // the broker makes a step
-
-  recorder_actor recorder;
-  checkpointer_actor checkpointer;
-  sampler_actor sampler;
-  broker_actor broker;
-  node_actor node;
-  std::array<caf::actor_addr, ranks> children;
-  std::array<std::uint32_t, ranks> faults{}; // since the last progress
-  std::size_t down_from = ranks;             // the lowest rank that waits for its restart
-  std::set<caf::actor_addr> leaving;         // ended by us, not yet gone
 
   std::deque<std::pair<std::int64_t, msg<wire::Progress>>> unrecorded; // steps that the recorder has not confirmed
   std::deque<std::pair<version_ptr, bool>> saves; // the first one is being written
@@ -67,17 +44,14 @@ struct driver_state {
   std::unordered_set<std::uint64_t> undelivered; // rows of predictions
   run_outcome outcome;
 
-  bool trains() const { return request.what <= duty::verify; }
-  bool writes() const { return request.what <= duty::resume; }
   // beginning
   void prepare();
   void launch();
-  void restart_from(std::size_t rank);
-  void spawn_from(std::size_t first);
-  void spawn_child(std::size_t rank);
+  void on_started(std::size_t child);
   void go_on();
   // work
   void on_version(const version_ptr& v, const msg<wire::Progress>& m);
+  void on_progress();
   void on_recorded(const msg<wire::Progress>& m);
   void next_step();
   void save(const version_ptr& v, bool best);
@@ -89,13 +63,11 @@ struct driver_state {
   caf::expected<void> check_recorded_weights();
   // failures and the end
   void on_down(const caf::down_msg& down);
-  void on_fault(std::size_t rank, const caf::error& reason);
+  void on_child_down(std::size_t child, const caf::error& reason, const decision& next);
   void on_request_error(const caf::error& e);
-  void dismiss(std::size_t rank);
   void note(std::string_view event, std::initializer_list<std::pair<std::string_view, std::string>> details = {});
   void stop();
   void end(caf::error why);
-  void report_if_alone();
   void report();
 };
 
@@ -103,87 +75,60 @@ struct driver_state {
 
 /// Reads what the folder holds, then begins; whatever is wrong with it ends the run before anything is spawned.
 void driver_state::prepare() {
-  auto found = find_start(request);
+  auto found = find_start(means.request);
   if (!found)
     return end(found.error());
-  start = std::move(*found);
-  if (auto able = check_kernels(*start.run, start.blas); !able)
+  means.start = std::move(*found);
+  if (auto able = check_kernels(*means.start.run, means.start.blas); !able)
     return end(able.error());
-  version = start.version;
-  outcome.torn_line = start.torn_line;
-  if (request.what == duty::resume && version->state.step > 0)
-    saved_step = version->state.step;
-  undelivered.insert(request.rows.begin(), request.rows.end());
-  if (writes())
-    if (auto opened = events.open(request.folder); !opened)
+  means.version = means.start.version;
+  outcome.torn_line = means.start.torn_line;
+  if (means.request.what == duty::resume && means.version->state.step > 0)
+    saved_step = means.version->state.step;
+  undelivered.insert(means.request.rows.begin(), means.request.rows.end());
+  if (means.writes())
+    if (auto opened = events.open(means.request.folder); !opened)
       return end(opened.error());
-  if (request.what == duty::resume && request.on_start)
-    request.on_start(version->state.step, start.checkpoint);
+  if (means.request.what == duty::resume && means.request.on_start)
+    means.request.on_start(means.version->state.step, means.start.checkpoint);
   launch();
 }
 
 void driver_state::launch() {
-  if (auto blas = blas_of(*start.run); blas.empty())
-    note(name_of(request.what), {{"workers", std::to_string(request.workers)}, {"kernels", start.run->kernels}});
+  auto what = name_of(means.request.what);
+  auto workers = std::to_string(means.request.workers);
+  const auto& kernels = means.start.run->kernels;
+  if (auto blas = blas_of(*means.start.run); blas.empty())
+    note(what, {{"workers", workers}, {"kernels", kernels}});
   else
-    note(name_of(request.what), {{"workers", std::to_string(request.workers)}, {"kernels", start.run->kernels}, {"blas", blas}});
-  if (trains())
+    note(what, {{"workers", workers}, {"kernels", kernels}, {"blas", blas}});
+  if (means.trains())
     if (auto same = check_recorded_weights(); !same) // of step 0
       return end(same.error());
-  if (trains())
-    spdlog::info("The driver begins to {} at step {} of {} with {} workers", name_of(request.what), version->state.step,
-                 start.last_step, request.workers);
+  if (means.trains())
+    spdlog::info("The driver begins to {} at step {} of {} with {} workers", what, means.version->state.step,
+                 means.start.last_step, means.request.workers);
   if (at == phase::stopping)
     return; // the journal cannot be written
   at = phase::working;
-  spawn_from(0);
+  supervised->start();
 }
 
-/// Unless one before it went down meanwhile: that one's restart takes this one along.
-void driver_state::restart_from(std::size_t rank) {
-  if (at == phase::stopping || rank != down_from)
-    return;
-  down_from = ranks;
-  spawn_from(rank);
-}
-
-void driver_state::spawn_from(std::size_t first) {
-  for (auto rank = first; rank < ranks; ++rank)
-    spawn_child(rank);
-  if (first <= broker_rank)
+/// What a child is told anew, and what it no longer does.
+void driver_state::on_started(std::size_t child) {
+  if (child == recorder_rank)
+    for (const auto& [step, m] : unrecorded) // told to one that died before it wrote them
+      self->send(at_work.recorder, record_atom_v, m);
+  if (child == checkpointer_rank)
+    saving = false;
+  if (child == broker_rank) {
     stepping = false;
-  saving = saving && first > checkpointer_rank;
-  go_on();
-}
-
-void driver_state::spawn_child(std::size_t rank) {
-  auto& system = self->system();
-  const auto& rules = request.rules;
-  auto adopt = [&](auto& handle, auto fresh) {
-    handle = std::move(fresh);
-    children[rank] = handle.address();
-    self->monitor(handle);
-  };
-  switch (rank) {
-    case recorder_rank:
-      if (!trains())
-        return;
-      adopt(recorder, spawn_recorder(system, self->address(), request.folder, request.what == duty::verify, rules));
-      self->send(recorder, subscribe_atom_v, subscriber_actor{observer});
-      self->send(recorder, subscribe_atom_v, subscriber_actor{driver_actor{self}});
-      for (const auto& [step, m] : unrecorded) // told to one that died before it wrote them
-        self->send(recorder, record_atom_v, m);
-      return;
-    case checkpointer_rank:
-      if (writes())
-        adopt(checkpointer, spawn_checkpointer(system, self->address(), start.run, request.folder / "checkpoints", rules));
-      return;
-    case sampler_rank: return adopt(sampler, spawn_sampler(system, self->address(), start.run, request.data, rules));
-    case broker_rank:
-      return adopt(broker, spawn_broker(system, self, "local", start.run, request.data, sampler, version, rules));
-    case node_rank:
-      return adopt(node, spawn_node(system, broker, sampler, {"local", std::string{local_name}, start.run, request.data, request.workers}, rules));
+    if (at_work.gate)
+      self->send(at_work.gate, serve_atom_v, at_work.broker, at_work.sampler);
   }
+  if (child == gate_rank)
+    if (auto reachable = means.request.publish(at_work.gate); !reachable)
+      end(reachable.error());
 }
 
 /// Asks for whatever is still to be done; called after the beginning and after every restart.
@@ -193,13 +138,13 @@ void driver_state::go_on() {
   pump_saves();
   if (at == phase::finishing)
     return finish();
-  switch (request.what) {
+  switch (means.request.what) {
     case duty::train:
     case duty::resume:
     case duty::verify: return next_step();
     case duty::evaluate: {
       if (!std::exchange(stepping, true))
-        self->send(broker, evaluate_atom_v, static_cast<std::uint8_t>(request.part));
+        self->send(at_work.broker, evaluate_atom_v, static_cast<std::uint8_t>(means.request.part));
       return;
     }
     case duty::predict: {
@@ -208,10 +153,10 @@ void driver_state::go_on() {
       if (std::exchange(stepping, true))
         return;
       serialization::row_list rest;
-      for (auto row : request.rows)
+      for (auto row : means.request.rows)
         if (undelivered.contains(row))
           rest.rows.push_back(row);
-      self->send(broker, predict_atom_v, serialization::write(rest));
+      self->send(at_work.broker, predict_atom_v, serialization::write(rest));
     }
   }
 }
@@ -219,50 +164,59 @@ void driver_state::go_on() {
 // -- steps ----------------------------------------------------------------------------------------------------------------
 
 void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m) {
-  if (at != phase::working || self->current_sender() != broker)
+  if (at != phase::working || self->current_sender() != at_work.broker)
     return;
   auto p = serialization::read(m);
   if (!p)
     return end(p.error());
   stepping = false;
-  faults = {};
-  version = v;
+  on_progress();
+  auto pinned_until = std::exchange(means.version, v)->state.pinned_until;
   ++outcome.steps_run;
   unrecorded.emplace_back(p->step, m);
-  self->send(recorder, record_atom_v, m);
+  self->send(at_work.recorder, record_atom_v, m);
   if (p->reissues > 0)
     note("reissue", {{"leases", std::to_string(p->reissues)}});
   if (!p->applied)
     note("skip", {{"nonfinite", p->first_nonfinite}});
+  if (v->state.pinned_until != pinned_until)
+    note("pin", {{"until", std::to_string(v->state.pinned_until)}});
   if (auto same = check_recorded_weights(); !same)
     return end(same.error());
-  if (writes() && (p->best || v->state.step % request.run->settings.run.checkpoint_every == 0))
+  if (means.writes() && (p->best || v->state.step % means.request.run->settings.run.checkpoint_every == 0))
     save(v, p->best);
   next_step();
+}
+
+/// Those that make a step or a prediction did their duty; the recorder and the checkpointer are asked themselves.
+void driver_state::on_progress() {
+  for (auto child : {sampler_rank, broker_rank, node_rank})
+    supervised->did_duty(child);
 }
 
 void driver_state::on_recorded(const msg<wire::Progress>& m) {
   auto p = serialization::read(m);
   while (p && !unrecorded.empty() && unrecorded.front().first <= p->step)
     unrecorded.pop_front();
+  supervised->did_duty(recorder_rank);
 }
 
 void driver_state::next_step() {
   if (at != phase::working || stepping)
     return;
-  if (version->state.finished || version->state.step >= start.last_step || stop_asked)
+  if (means.version->state.finished || means.version->state.step >= means.start.last_step || stop_asked)
     return finish();
   if (saves.size() > 2)
     return; // the disk is slower than training: it sets the pace
   stepping = true;
-  self->send(broker, advance_atom_v);
+  self->send(at_work.broker, advance_atom_v);
 }
 
 caf::expected<void> driver_state::check_recorded_weights() {
-  auto recorded = start.recorded_hashes.find(version->state.step);
-  if (recorded == start.recorded_hashes.end())
+  auto recorded = means.start.recorded_hashes.find(means.version->state.step);
+  if (recorded == means.start.recorded_hashes.end())
     return caf::unit;
-  if (auto hash = hash_of_weights(*version); hash != recorded->second)
+  if (auto hash = hash_of_weights(*means.version); hash != recorded->second)
     return fail(ec::not_reproducible, "the weights of step " + std::to_string(recorded->first) + " have hash " + std::to_string(hash)
                                         + ", recorded " + std::to_string(recorded->second));
   outcome.compared.push_back(recorded->first);
@@ -282,13 +236,13 @@ void driver_state::pump_saves() {
     return;
   saving = true;
   auto failed = [this](caf::error& e) { on_request_error(e); };
-  self->request(recorder, request.rules.disk_timeout, flush_atom_v)
+  self->request(at_work.recorder, means.request.rules.disk_timeout, flush_atom_v)
     .then(
       [=, this](std::uint64_t) {
         if (saves.empty())
           return;
         auto [v, best] = saves.front();
-        self->request(checkpointer, request.rules.disk_timeout, save_atom_v, v, best)
+        self->request(at_work.checkpointer, means.request.rules.disk_timeout, save_atom_v, v, best)
           .then([this](std::int64_t step) { on_saved(step); }, failed);
       },
       failed);
@@ -301,7 +255,7 @@ void driver_state::on_saved(std::int64_t step) {
   saves.pop_front();
   saving = false;
   saved_step = step;
-  faults[checkpointer_rank] = 0;
+  supervised->did_duty(checkpointer_rank);
   note("checkpoint", {{"of", std::to_string(step)}, {"best", best ? "true" : "false"}});
   go_on();
 }
@@ -309,31 +263,31 @@ void driver_state::on_saved(std::int64_t step) {
 /// After the last step: the checkpoint of that step, then the recorder's lines, then the end.
 void driver_state::finish() {
   at = phase::finishing;
-  auto step = version->state.step;
-  if (writes() && saved_step != step && (saves.empty() || saves.back().first->state.step != step))
-    save(version, false);
+  auto step = means.version->state.step;
+  if (means.writes() && saved_step != step && (saves.empty() || saves.back().first->state.step != step))
+    save(means.version, false);
   if (!saves.empty())
     return;
-  outcome.interrupted = stop_asked && !version->state.finished && step < start.last_step;
-  if (request.what == duty::verify && version->state.finished && step < start.last_step)
+  outcome.interrupted = stop_asked && !means.version->state.finished && step < means.start.last_step;
+  if (means.request.what == duty::verify && means.version->state.finished && step < means.start.last_step)
     return end(fail(ec::not_reproducible, "the run is over at step " + std::to_string(step) + ", but losses.jsonl goes on to step "
-                                            + std::to_string(start.last_step)));
-  self->request(recorder, request.rules.disk_timeout, flush_atom_v)
+                                            + std::to_string(means.start.last_step)));
+  self->request(at_work.recorder, means.request.rules.disk_timeout, flush_atom_v)
     .then([this](std::uint64_t) { end(caf::none); }, [this](caf::error& e) { on_request_error(e); });
 }
 
 // -- predictions ------------------------------------------------------------------------------------------------------------
 
 void driver_state::on_predictions(const msg<wire::Block>& m) {
-  if (at != phase::working || self->current_sender() != broker)
+  if (at != phase::working || self->current_sender() != at_work.broker)
     return;
-  auto b = serialization::read(m, serialization::bounds_of(*start.run));
+  auto b = serialization::read(m, serialization::bounds_of(*means.start.run));
   if (!b)
     return end(b.error());
-  faults = {};
+  on_progress();
   for (auto row : b->rows)
     undelivered.erase(row);
-  self->send(observer, predict_atom_v, m);
+  self->send(means.observer, predict_atom_v, m);
   if (undelivered.empty())
     end(caf::none);
 }
@@ -346,34 +300,21 @@ void driver_state::on_loss(double loss) {
 // -- failures ---------------------------------------------------------------------------------------------------------------
 
 void driver_state::on_down(const caf::down_msg& down) {
-  if (leaving.erase(down.source) > 0)
-    return report_if_alone();
-  if (down.source == observer.address())
-    return stop();
-  auto it = std::find(children.begin(), children.end(), down.source);
-  if (it == children.end())
-    return;
-  *it = nullptr;
-  if (at == phase::stopping)
-    return report_if_alone();
-  on_fault(static_cast<std::size_t>(it - children.begin()), down.reason);
+  if (down.source == means.observer.address())
+    stop();
+  else
+    supervised->on_down(down);
 }
 
-/// A child that says why it cannot go on is believed; one that just died is started again, with those that depend on it.
-void driver_state::on_fault(std::size_t rank, const caf::error& reason) {
-  auto code = code_of(reason);
-  if (code != ec::none && !(rank == node_rank && code == ec::gave_up))
-    return end(reason);
-  if (++faults[rank] > request.rules.child_faults)
-    return end(fail(ec::gave_up, std::string{rank_names[rank]} + " failed " + std::to_string(faults[rank]) + " times without progress: "
-                                   + reason_text(reason)));
-  spdlog::warn("The driver starts the {} again: {}", rank_names[rank], reason_text(reason));
-  note("restart", {{"child", std::string{rank_names[rank]}}, {"cause", reason_text(reason)}});
+void driver_state::on_child_down(std::size_t child, const caf::error& reason, const decision& next) {
+  if (next.give_up)
+    return end(next.give_up);
+  const auto& name_of_child = supervised->name_of(child);
+  spdlog::warn("The driver starts the {} again: {}", name_of_child, reason_text(reason));
+  note("restart", {{"child", name_of_child}, {"cause", reason_text(reason)}});
   ++outcome.restarts;
-  for (std::size_t i = ranks; i-- > rank + 1;)
-    dismiss(i);
-  down_from = std::min(down_from, rank);
-  self->delayed_send(self, backoff(request.rules, 2000 + rank, faults[rank]), restart_atom_v, static_cast<std::uint64_t>(rank));
+  if (at_work.gate && child != gate_rank && child <= broker_rank)
+    self->send(at_work.gate, serve_atom_v, broker_actor{}, sampler_actor{});
 }
 
 /// A child that died is being started again, which repeats the request; only a disk that does not answer is the end.
@@ -383,25 +324,22 @@ void driver_state::on_request_error(const caf::error& e) {
   end(code_of(e) != ec::none ? e : fail(ec::io_failed, "the disk did not answer: " + caf::to_string(e)));
 }
 
-void driver_state::dismiss(std::size_t rank) {
-  if (auto who = std::exchange(children[rank], nullptr)) {
-    leaving.insert(who);
-    if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(who))
-      self->send_exit(strong, caf::exit_reason::user_shutdown);
-  }
-}
-
 void driver_state::note(std::string_view event, std::initializer_list<std::pair<std::string_view, std::string>> details) {
-  if (auto written = events.write(event, version ? version->state.step : 0, details); !written)
+  if (auto written = events.write(event, means.version ? means.version->state.step : 0, details); !written)
     end(written.error());
 }
 
 // -- the end ----------------------------------------------------------------------------------------------------------------
 
+/// After the step in the making; but one that takes long, or that nobody is there to compute, is abandoned: nothing of it counts.
 void driver_state::stop() {
-  stop_asked = true;
-  if (trains() && version)
+  auto again = std::exchange(stop_asked, true);
+  if (means.trains() && means.version) {
+    if (again && at == phase::working)
+      return finish();
+    self->delayed_send(self, means.request.rules.stop_patience, stop_atom_v);
     return next_step();
+  }
   outcome.interrupted = true;
   end(caf::none);
 }
@@ -411,26 +349,18 @@ void driver_state::end(caf::error why) {
     return;
   at = phase::stopping;
   outcome.error = std::move(why);
-  for (std::size_t rank = ranks; rank-- > 0;)
-    dismiss(rank);
-  self->delayed_send(self, request.rules.stop_grace, caf::tick_atom_v);
-  report_if_alone();
-}
-
-void driver_state::report_if_alone() {
-  if (at == phase::stopping && leaving.empty())
-    report();
+  supervised->stop();
 }
 
 void driver_state::report() {
-  outcome.version = version;
-  if (version)
-    outcome.weights_hash = hash_of_weights(*version);
+  outcome.version = means.version;
+  if (means.version)
+    outcome.weights_hash = hash_of_weights(*means.version);
   auto end_text = outcome.error ? text_of(outcome.error) : outcome.interrupted ? "interrupted" : "done";
   note("end", {{"reason", end_text}});
-  if (trains())
-    spdlog::info("The driver ends at step {}: {}", version ? version->state.step : 0, end_text);
-  self->send(observer, outcome_atom_v, std::make_shared<const run_outcome>(std::move(outcome)));
+  if (means.trains())
+    spdlog::info("The driver ends at step {}: {}", means.version ? means.version->state.step : 0, end_text);
+  self->send(means.observer, outcome_atom_v, std::make_shared<const run_outcome>(std::move(outcome)));
   self->quit();
 }
 
@@ -438,11 +368,17 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
   use_log(self);
   auto& st = self->state;
   st.self = self;
-  st.request = std::move(request);
-  st.observer = std::move(observer);
-  self->monitor(st.observer);
+  st.means.request = std::move(request);
+  st.means.observer = std::move(observer);
+  children::events on{.down = [&st](std::size_t child, const caf::error& e, const decision& next) { st.on_child_down(child, e, next); },
+                      .started = [&st](std::size_t child) { st.on_started(child); },
+                      .ready = [&st] { st.go_on(); },
+                      .ended = [&st] { st.report(); }};
+  const auto& rules = st.means.request.rules;
+  st.supervised.emplace(self, strategy::rest_for_one, table_of(self, st.at_work, st.means), rules, std::move(on));
+  self->monitor(st.means.observer);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
-  self->send(self, restart_atom_v, std::uint64_t{ranks}); // prepares once the behaviour stands
+  self->send(self, caf::tick_atom_v); // begins once the behaviour stands
   return {
     [=](advance_atom, const version_ptr& v, const msg<wire::Progress>& m) { self->state.on_version(v, m); },
     [=](progress_atom, const msg<wire::Progress>& m) { self->state.on_recorded(m); },
@@ -450,22 +386,17 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
     [=](predict_atom, const msg<wire::Block>& m) { self->state.on_predictions(m); },
     [=](predict_atom) {
       if (self->state.at == phase::working)
-        self->send(self->state.broker, predict_atom_v);
+        self->send(self->state.at_work.broker, predict_atom_v);
     },
     [=](note_atom, const std::string& event, const std::string& node) {
       self->state.note(event, {{"node", node}});
-      self->send(self->state.observer, note_atom_v, event, node);
+      self->send(self->state.means.observer, note_atom_v, event, node);
     },
     [=](stop_atom) { self->state.stop(); },
-    [=](restart_atom, std::uint64_t rank) {
+    [=](restart_atom, std::uint64_t timer) { self->state.supervised->on_timer(timer); },
+    [=](caf::tick_atom) {
       if (self->state.at == phase::preparing)
         self->state.prepare();
-      else
-        self->state.restart_from(rank);
-    },
-    [=](caf::tick_atom) {
-      spdlog::warn("The driver ends, but {} of its children have not", self->state.leaving.size());
-      self->state.report();
     }};
 }
 
@@ -473,6 +404,7 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
 
 driver_actor spawn_driver(caf::actor_system& system, run_request request, observer_actor observer) {
   auto rules = request.rules;
+  rules.throwing = nullptr; // a driver that throws is mended by `enn train --resume`
   return spawn_computing(system, rules, driver, std::move(request), std::move(observer));
 }
 

@@ -97,7 +97,7 @@ gate_actor::behavior_type gate(self_ptr self, caf::actor_addr parent, std::strin
 } // namespace
 
 gate_actor spawn_gate(caf::actor_system& system, caf::actor_addr parent, std::string cluster, run_ptr run, const policy& rules) {
-  return system.spawn(gate, std::move(parent), std::move(cluster), std::move(run), rules);
+  return spawn_scheduled(system, rules, gate, std::move(parent), std::move(cluster), std::move(run), rules);
 }
 
 } // namespace enn::actors

@@ -93,7 +93,7 @@ using supervisor_actor = caf::typed_actor<
   caf::reacts_to<lease_atom, msg<wire::Lease>, weights_ptr, rows_ptr>,
   // From a worker: the answer to compute.
   caf::reacts_to<done_atom, std::uint64_t, msg<wire::Block>>,
-  // From itself: seat this worker again.
+  // From its children.hpp: this timer is over.
   caf::reacts_to<restart_atom, std::uint64_t>,
   // From itself, every quarter of the lease deadline.
   caf::reacts_to<caf::tick_atom>>;
@@ -113,10 +113,10 @@ using node_actor = caf::typed_actor<
   caf::reacts_to<done_atom, msg<wire::Block>>,
   caf::reacts_to<credit_atom, std::uint32_t>,
   caf::reacts_to<failed_atom, msg<wire::Failure>>,
-  // From itself: start a supervisor again and enlist anew.
-  caf::reacts_to<restart_atom>,
   // From itself: time to beat.
-  caf::reacts_to<caf::tick_atom>>;
+  caf::reacts_to<caf::tick_atom>,
+  // From its children.hpp: this timer is over.
+  caf::reacts_to<restart_atom, std::uint64_t>>;
 
 /// SAMPLER: rows of steps and parts, denominators counted from the masks, raw rows. Stateless.
 using sampler_actor = caf::typed_actor<
@@ -199,7 +199,8 @@ using gate_actor = caf::typed_actor<
   // From the driver: these serve from now on; null: nobody.
   caf::reacts_to<serve_atom, broker_actor, sampler_actor>>;
 
-/// DIALLER: finds the gate of an address. Fails with ec::unavailable, and its caller tries again.
+/// DIALLER: finds the gate of an address (network.hpp). Fails with ec::unavailable, and its caller tries again, or with
+/// ec::protocol, which no new attempt mends: no TLS, a certificate that is not of the cluster, another version.
 using dialler_actor = caf::typed_actor<caf::replies_to<caf::connect_atom>::with<gate_actor>>;
 
 /// OBSERVER: for whom a driver works. Conforms to SUBSCRIBER.
@@ -224,11 +225,11 @@ using driver_actor = caf::typed_actor<
   caf::reacts_to<progress_atom, msg<wire::Progress>>,
   // From the observer: a block of predictions was dealt with.
   caf::reacts_to<predict_atom>,
-  // From anybody: finish the step, checkpoint, end in good order (ec::interrupted).
+  // From anybody: finish the step, checkpoint, end in good order (ec::interrupted). A second time: without that step.
   caf::reacts_to<stop_atom>,
-  // From itself: start again the child of this rank and those that depend on it.
+  // From its children.hpp: this timer is over.
   caf::reacts_to<restart_atom, std::uint64_t>,
-  // From itself: the grace period for ending is over.
+  // From itself: begin.
   caf::reacts_to<caf::tick_atom>>;
 
 } // namespace enn::actors

@@ -1,5 +1,6 @@
 #include <enn/actors/node.hpp>
 
+#include <enn/actors/children.hpp>
 #include <enn/actors/row_cache.hpp>
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/supervisor.hpp>
@@ -7,6 +8,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 
 namespace enn::actors {
@@ -39,9 +41,9 @@ struct node_state {
   node_setup setup;
   policy rules;
   serialization::bounds limits;
-  supervisor_actor supervisor;
+  supervisor_actor supervisor;                // null: being restarted
+  std::optional<children> supervised;         // it alone
   std::uint64_t epoch = 0;                    // 0: not enlisted
-  std::uint32_t faults = 0;                   // of the supervisor since its last block
   std::uint32_t held = 0;                     // leases that the supervisor has not made room for
   std::deque<weights_ptr> weights;            // the two newest
   std::set<weights_id> pulled;                // on their way
@@ -53,7 +55,7 @@ struct node_state {
   bool ending = false;
   caf::error reason;
 
-  void start();
+  void supervise();
   void enlist();
   void take(std::uint64_t under, const msg<wire::Lease>& m);
   void hand_on();
@@ -68,21 +70,30 @@ struct node_state {
   bool from_supervisor() const { return supervisor && self->current_sender() == supervisor; } // not an earlier one
   void beat();
   void on_down(const caf::down_msg& down);
+  void on_supervisor_down(const caf::error& why, const decision& next);
   void end(caf::error why);
 };
 
 /// Two leases a worker: one at work, one waiting, so that no worker waits for the broker.
 constexpr std::uint32_t leases_per_worker = 2;
 
-void node_state::start() {
-  if (ending)
-    return;
+void node_state::supervise() {
+  children::recipe only{{.name = "supervisor", .intensity = rules.supervisor_faults, .shutdown = shutdown_of(rules, 1),
+                         .mendable = {ec::gave_up, ec::protocol}}, // of its workers, of what it was sent
+                        [this] {
+                          supervisor = spawn_supervisor(self->system(), self, setup.run, setup.workers, rules);
+                          held = 0;
+                          return caf::actor_cast<caf::strong_actor_ptr>(supervisor);
+                        }};
+  children::events on{.down = [this](std::size_t, const caf::error& why, const decision& next) { on_supervisor_down(why, next); },
+                      .started = [this](std::size_t) { enlist(); },
+                      .ready = [] {},
+                      .ended = [this] { self->quit(reason); }};
+  supervised.emplace(self, strategy::one_for_one, std::vector{std::move(only)}, rules, std::move(on));
   if (auto able = check_kernels(*setup.run); !able) // enlisting would promise that it can
-    return end(able.error());
-  supervisor = spawn_supervisor(self->system(), self, setup.run, setup.workers, rules);
-  self->monitor(supervisor);
-  held = 0;
-  enlist();
+    end(able.error());
+  else
+    supervised->start();
 }
 
 void node_state::enlist() {
@@ -212,7 +223,7 @@ void node_state::fetch_rows() {
 // -- results ------------------------------------------------------------------------------------------------------------------
 
 void node_state::deliver(const msg<wire::Block>& m) {
-  faults = 0;
+  supervised->did_duty(0);
   if (!from_supervisor())
     return;
   if (!setup.remote || !serialization::is_bulky(m)) {
@@ -253,19 +264,17 @@ void node_state::beat() {
 
 void node_state::on_down(const caf::down_msg& down) {
   if (down.source == broker.address())
-    return end(caf::exit_reason::user_shutdown);
-  if (!supervisor || down.source != supervisor.address())
-    return;
+    end(caf::exit_reason::user_shutdown);
+  else
+    supervised->on_down(down);
+}
+
+void node_state::on_supervisor_down(const caf::error& why, const decision& next) {
   supervisor = nullptr;
-  if (ending) {
-    self->quit(reason);
-    return;
-  }
   epoch = 0; // what it still sends is of no epoch
-  if (++faults > rules.supervisor_faults || code_of(down.reason) == ec::not_reproducible)
-    return end(down.reason);
-  spdlog::warn("The node starts its supervisor again: {}", reason_text(down.reason));
-  self->delayed_send(self, backoff(rules, 1000, faults), restart_atom_v);
+  if (next.give_up)
+    return end(next.give_up);
+  spdlog::warn("The node starts its supervisor again: {}", reason_text(why));
 }
 
 void node_state::end(caf::error why) {
@@ -273,10 +282,7 @@ void node_state::end(caf::error why) {
     return;
   ending = true;
   reason = std::move(why);
-  if (supervisor)
-    self->send_exit(supervisor, caf::exit_reason::user_shutdown);
-  else
-    self->quit(reason);
+  supervised->stop();
 }
 
 node_actor::behavior_type node(self_ptr self, broker_actor broker, sampler_actor sampler, node_setup setup, policy rules) {
@@ -292,7 +298,7 @@ node_actor::behavior_type node(self_ptr self, broker_actor broker, sampler_actor
   self->monitor(st.broker);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
-  st.start();
+  st.supervise();
   st.beat();
   return {
     [=](lease_atom, std::uint64_t epoch, const msg<wire::Lease>& m) { self->state.take(epoch, m); },
@@ -308,14 +314,14 @@ node_actor::behavior_type node(self_ptr self, broker_actor broker, sampler_actor
       if (self->state.from_supervisor())
         self->send(self->state.broker, failed_atom_v, self->state.epoch, m);
     },
-    [=](restart_atom) { self->state.start(); },
-    [=](caf::tick_atom) { self->state.beat(); }};
+    [=](caf::tick_atom) { self->state.beat(); },
+    [=](restart_atom, std::uint64_t timer) { self->state.supervised->on_timer(timer); }};
 }
 
 } // namespace
 
 node_actor spawn_node(caf::actor_system& system, broker_actor broker, sampler_actor sampler, node_setup setup, const policy& rules) {
-  return system.spawn(node, std::move(broker), std::move(sampler), std::move(setup), rules);
+  return spawn_scheduled(system, rules, node, std::move(broker), std::move(sampler), std::move(setup), rules);
 }
 
 } // namespace enn::actors

@@ -13,6 +13,7 @@ namespace {
 run_outcome drive(caf::actor_system& system, run_request request, const on_progress& progress,
                   const std::function<void(const msg<wire::Block>&)>& predictions, const std::atomic<bool>* stop) {
   caf::scoped_actor self{system};
+  auto on_node = request.on_node;
   auto driver = spawn_driver(system, std::move(request), caf::actor_cast<observer_actor>(self));
   self->monitor(driver);
   run_outcome outcome;
@@ -27,7 +28,10 @@ run_outcome drive(caf::actor_system& system, run_request request, const on_progr
         predictions(m);
         self->send(driver, predict_atom_v);
       },
-      [](note_atom, const std::string&, const std::string&) {},
+      [&](note_atom, const std::string& event, const std::string& node) {
+        if (on_node)
+          on_node(event, node);
+      },
       [&](outcome_atom, const outcome_ptr& result) {
         outcome = *result;
         over = true;

@@ -30,13 +30,19 @@ struct run_request {
   run_ptr run;
   data_ptr data;
   std::filesystem::path folder;          // train, resume, verify
-  std::uint32_t workers = 1;
+  std::uint32_t workers = 1;             // of this process; 0: others compute, who join by the gate
   version_ptr version;                   // predict, evaluate
   std::vector<std::uint64_t> rows;       // predict
   model::part part = model::part::validation;
   policy rules;
   /// resume: called once, by an actor's thread, before the first step; an empty path: there was no checkpoint.
   std::function<void(std::int64_t step, const std::filesystem::path& checkpoint)> on_start = {};
+  /// Makes the gate reachable for other processes; called by an actor's thread, again if the gate had to be started again. Empty:
+  /// nobody else takes part.
+  std::function<caf::expected<void>(const gate_actor&)> publish = {};
+  std::string cluster = "local";         // what those who join must name
+  /// Of nodes: (event, name of the node).
+  std::function<void(const std::string& event, const std::string& node)> on_node = {};
 };
 
 struct run_outcome {

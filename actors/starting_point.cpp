@@ -47,8 +47,30 @@ caf::expected<version_ptr> take(const run_request& request, const serialization:
   return found->version;
 }
 
+caf::expected<void> check_lines(const fs::path& folder, std::int64_t checkpoint, const recorded_lines& lines) {
+  if (checkpoint <= lines.steps)
+    return caf::unit;
+  return fail(ec::bad_checkpoint, folder.string() + ": the checkpoint is of step " + std::to_string(checkpoint)
+                                    + ", but losses.jsonl ends with step " + std::to_string(lines.steps)
+                                    + (lines.torn ? " and a torn line" : "")
+                                    + "; bring its lines back, or name an earlier checkpoint in checkpoints/last");
+}
+
+/// The lines that are never computed again must be those that the checkpoint was written after; the others are compared.
+caf::expected<void> check_recorded(const fs::path& losses, std::int64_t steps, const std::string& expected) {
+  auto found = serialization::lines_fingerprint{losses}.of(static_cast<std::uint64_t>(steps));
+  if (!found)
+    return found.error();
+  if (expected.empty() || *found == expected)
+    return caf::unit;
+  return fail(ec::bad_checkpoint, losses.string() + ": damaged: the checkpoint of step " + std::to_string(steps)
+                                    + " was made after lines with XXH3-128 " + expected + ", found " + *found
+                                    + "; bring them back: enn verify-run names the first one that is wrong");
+}
+
 /// The newest checkpoint that verifies; null if none was ever completed.
-caf::expected<version_ptr> last_version(const run_request& request, const checkpoint_folder& folder, starting_point& start) {
+caf::expected<version_ptr> last_version(const run_request& request, const checkpoint_folder& folder, const recorded_lines& lines,
+                                        starting_point& start) {
   auto steps = folder.steps();
   if (!steps)
     return steps.error();
@@ -61,16 +83,14 @@ caf::expected<version_ptr> last_version(const run_request& request, const checkp
   if (!found)
     return found.error();
   start.checkpoint = folder.file_of(found->step);
-  return take(request, *found, start);
-}
-
-caf::expected<void> check_lines(const fs::path& folder, std::int64_t checkpoint, const recorded_lines& lines) {
-  if (checkpoint <= lines.steps)
-    return caf::unit;
-  return fail(ec::bad_checkpoint, folder.string() + ": the checkpoint is of step " + std::to_string(checkpoint)
-                                    + ", but losses.jsonl ends with step " + std::to_string(lines.steps)
-                                    + (lines.torn ? " and a torn line" : "")
-                                    + "; bring its lines back, or name an earlier checkpoint in checkpoints/last");
+  auto version = take(request, *found, start);
+  if (!version)
+    return version;
+  if (auto whole = check_lines(request.folder, found->step, lines); !whole)
+    return whole.error();
+  if (auto whole = check_recorded(request.folder / "losses.jsonl", found->step, losses_of(*found)); !whole)
+    return whole.error();
+  return version;
 }
 
 /// Every checkpoint up to the last, each of which must be whole: what is damaged cannot be compared.
@@ -132,7 +152,7 @@ caf::expected<starting_point> find_start(const run_request& request) {
     return lines.error();
   start.version = nullptr;
   if (std::error_code ignored; fs::exists(checkpoints, ignored)) {
-    auto found = last_version(request, checkpoint_folder::view(checkpoints), start);
+    auto found = last_version(request, checkpoint_folder::view(checkpoints), *lines, start);
     if (!found)
       return found.error();
     start.version = std::move(*found);
@@ -141,8 +161,6 @@ caf::expected<starting_point> find_start(const run_request& request) {
     return fail(ec::bad_usage, request.folder.string() + " holds a run already; resume it, or choose another folder");
   if (!start.version)
     start.version = first_version(*start.run);
-  if (auto whole = check_lines(request.folder, start.version->state.step, *lines); !whole)
-    return whole.error();
   return start;
 }
 

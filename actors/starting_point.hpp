@@ -18,7 +18,8 @@ struct starting_point {
 };
 
 /// Errors: ec::bad_usage (the folder holds a run already, or nothing to verify), those of check_same_run() and of checkpoints;
-/// ec::bad_checkpoint where losses.jsonl ends before the last one, or to verify any up to it that is damaged, missing or misnamed.
+/// ec::bad_checkpoint where losses.jsonl ends before the last one or has other lines up to it than it had then, or to verify any
+/// up to it that is damaged, missing or misnamed.
 caf::expected<starting_point> find_start(const run_request& request);
 
 } // namespace enn::actors

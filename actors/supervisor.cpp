@@ -1,11 +1,15 @@
 #include <enn/actors/supervisor.hpp>
 
 #include <enn/actors/block_tree.hpp>
+#include <enn/actors/children.hpp>
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/worker.hpp>
+#include <enn/model/training/verdict.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
+#include <limits>
 
 namespace enn::actors {
 namespace {
@@ -18,15 +22,15 @@ struct job {
   lease what;
   weights_ptr weights;
   rows_ptr source;
+  std::vector<std::uint64_t> left_out = {}; // rows whose inputs are nonfinite: answered for, but not computed
   std::uint32_t failures = 0;
   std::size_t last_seat = ~std::size_t{0}; // where it was computed; another one is preferred if it failed there
 };
 
 struct seat {
-  worker_actor worker;          // null: being restarted
-  std::deque<job> jobs;         // the first is being computed, the others wait in the worker's mailbox
-  std::uint32_t faults = 0;     // since the last completed lease
-  std::uint32_t ticks = 0;      // since the first job began
+  worker_actor worker;     // null: being restarted
+  std::deque<job> jobs;    // the first is being computed, the others wait in the worker's mailbox
+  std::uint32_t ticks = 0; // since the first job began
 };
 
 /// A worker has its next lease while its answer travels, so that it need not wait.
@@ -43,6 +47,7 @@ struct supervisor_state {
   policy rules;
   serialization::bounds limits;
   std::vector<seat> seats;
+  std::optional<children> workers; // by seat
   std::deque<job> queue;
   std::uint64_t next_job = 1;
   std::uint64_t task = 0; // the newest one; results and leases of older ones are stale
@@ -56,17 +61,70 @@ struct supervisor_state {
   void assign();
   void assign_to(std::size_t index);
   void finish(std::uint64_t number, const msg<wire::Block>& m);
+  void carry_out(model::verdict v, job j, block b);
   void settle(block b);
   void send_lone_blocks();
   bool is_coming(std::uint32_t lease_index) const;
+  void supervise(std::uint32_t count);
   void on_down(const caf::down_msg& down);
+  void on_worker_down(std::size_t index, const caf::error& why, const decision& next);
   void fault(std::size_t index, const std::string& cause);
   void lease_failed(job j, const std::string& cause);
-  void open_seat(std::size_t index);
   void check_deadlines();
   void end(caf::error why);
-  void end_if_empty();
 };
+
+// -- numbers that are not to be used ----------------------------------------------------------------------------------------
+
+constexpr float not_computable = std::numeric_limits<float>::quiet_NaN(); // what the reader of predictions takes for a row's status
+
+std::optional<std::size_t> first_nonfinite(const std::vector<float>& values) {
+  auto it = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  return it == values.end() ? std::nullopt : std::optional{static_cast<std::size_t>(it - values.begin())};
+}
+
+/// Moves `bad` from one to the other; everything, if none of them is there: a lease must not come back for ever.
+void leave_out(const std::vector<std::uint64_t>& bad, std::vector<std::uint64_t>& rows, std::vector<std::uint64_t>& left_out) {
+  auto is_good = [&](std::uint64_t row) { return std::find(bad.begin(), bad.end(), row) == bad.end(); };
+  auto rest = std::stable_partition(rows.begin(), rows.end(), is_good);
+  if (rest == rows.end())
+    rest = rows.begin();
+  left_out.insert(left_out.end(), rest, rows.end());
+  rows.erase(rest, rows.end());
+}
+
+void add_left_out(const std::vector<std::uint64_t>& rows, std::size_t row_size, block& b) {
+  b.rows.insert(b.rows.end(), rows.begin(), rows.end());
+  b.numbers.resize(b.numbers.size() + rows.size() * row_size, not_computable);
+  b.health.input_rows.insert(b.health.input_rows.end(), rows.begin(), rows.end());
+}
+
+/// Of a row with a bad number anywhere on its way no result is used, though it may be finite.
+void mark(const std::vector<std::uint64_t>& bad, block& b) {
+  auto size = static_cast<std::ptrdiff_t>(b.numbers.size() / std::max<std::size_t>(b.rows.size(), 1));
+  for (std::size_t i = 0; i < b.rows.size(); ++i)
+    if (bad.empty() || std::find(bad.begin(), bad.end(), b.rows[i]) != bad.end())
+      std::fill_n(b.numbers.begin() + static_cast<std::ptrdiff_t>(i) * size, size, not_computable);
+}
+
+caf::error refusal_of_rows(const lease& l, const model::numeric_health& health) {
+  std::string rows;
+  for (std::size_t i = 0; i < std::min<std::size_t>(health.input_rows.size(), 8); ++i)
+    rows += (i > 0 ? ", " : "") + std::to_string(health.input_rows[i]);
+  return fail(ec::nonfinite, "step " + std::to_string(l.step) + ", lease " + std::to_string(l.index) + ": features or targets of row "
+                               + (rows.empty() ? "unknown" : rows) + (health.input_rows.size() > 8 ? ", ..." : "")
+                               + " are nonfinite, which no data set holds; expected finite numbers; check the memory of this machine");
+}
+
+caf::error refusal_of_weights(const model::run_definition& run, const flat_weights& weights) {
+  auto at = static_cast<std::int64_t>(first_nonfinite(weights.values).value_or(0));
+  for (const auto& s : run.layout.spans)
+    if (at >= s.offset && at < s.offset + s.size)
+      return fail(ec::nonfinite, "the weights of step " + std::to_string(weights.id.step) + " are nonfinite, first element "
+                                   + std::to_string(at - s.offset) + " of " + s.path
+                                   + "; no step makes such weights; go on from an earlier checkpoint");
+  return fail(ec::nonfinite, "the weights of step " + std::to_string(weights.id.step) + " are nonfinite");
+}
 
 // -- leases in, blocks out ------------------------------------------------------------------------------------------------
 
@@ -122,28 +180,52 @@ void supervisor_state::assign_to(std::size_t index) {
 }
 
 void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
+  if (ending) // its workers are waited for: none may be given up on now
+    return;
   auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return !x.jobs.empty() && x.jobs.front().number == number; });
   if (s == seats.end())
     return; // of a worker that was given up on: its lease was given to another
   auto b = serialization::read(m, limits);
   if (!b)
     return fault(static_cast<std::size_t>(s - seats.begin()), text_of(b.error()));
+  const auto& given = s->jobs.front().weights->values;
+  auto v = model::judge(b->health, b->rungs.front(), b->kind, b->health.parameters_finite || !first_nonfinite(given));
+  if (v == model::verdict::replace_worker)
+    return fault(static_cast<std::size_t>(s - seats.begin()), "it has nonfinite weights, though those that it was given are finite");
   auto j = std::move(s->jobs.front());
   s->jobs.pop_front();
   s->ticks = 0;
-  s->faults = 0;
-  const auto& health = b->health;
-  if (!health.ok() && health.inputs_finite && health.parameters_finite && j.what.start != model::rung::master) {
-    spdlog::debug("The supervisor computes lease {} of step {} again on the master rung: nonfinite numbers first at {}",
-                  j.what.index, j.what.step, health.first_node);
-    j.what.start = model::rung::master;
-    queue.push_front(std::move(j));
-  } else {
+  workers->did_duty(static_cast<std::size_t>(s - seats.begin()));
+  if (j.what.task == task)
+    carry_out(v, std::move(j), std::move(*b));
+  else
     give_room(1);
-    if (j.what.task == task)
-      settle(std::move(*b));
-  }
   assign();
+}
+
+void supervisor_state::carry_out(model::verdict v, job j, block b) {
+  using model::verdict;
+  const auto& health = b.health;
+  switch (v) {
+    case verdict::reissue:
+      spdlog::debug("The supervisor computes lease {} of step {} again on the master rung: numbers are nonfinite or too large first at {}",
+                    j.what.index, j.what.step, health.first_node);
+      j.what.start = model::rung::master;
+      return queue.push_front(std::move(j));
+    case verdict::leave_out_rows:
+      spdlog::debug("The supervisor computes lease {} again without {} rows that have nonfinite features", j.what.index,
+                    health.input_rows.size());
+      leave_out(health.input_rows, j.what.rows, j.left_out);
+      return queue.push_front(std::move(j));
+    case verdict::refuse_rows: return end(refusal_of_rows(j.what, health));
+    case verdict::refuse_weights: return end(refusal_of_weights(*run, *j.weights));
+    case verdict::replace_worker: return; // finish() did
+    case verdict::mark_rows: mark(health.rows, b); break;
+    case verdict::accept: break;
+  }
+  add_left_out(j.left_out, limits.target_size, b);
+  give_room(1);
+  settle(std::move(b));
 }
 
 /// Training sums wait here for siblings that this supervisor computes too; everything else goes up at once.
@@ -172,39 +254,49 @@ bool supervisor_state::is_coming(std::uint32_t lease_index) const {
 
 // -- failures -------------------------------------------------------------------------------------------------------------
 
-void supervisor_state::on_down(const caf::down_msg& down) {
-  if (down.source == node.address())
-    return end(caf::exit_reason::user_shutdown);
-  auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return x.worker && x.worker.address() == down.source; });
-  if (s == seats.end())
-    return;
-  s->worker = nullptr;
-  if (ending)
-    return end_if_empty();
-  fault(static_cast<std::size_t>(s - seats.begin()), reason_text(down.reason));
+void supervisor_state::supervise(std::uint32_t count) {
+  seats.resize(count);
+  std::vector<children::recipe> table;
+  for (std::size_t i = 0; i < count; ++i)
+    table.push_back({{.name = "worker " + std::to_string(i), .intensity = rules.worker_faults, .shutdown = rules.stop_grace},
+                     [=, this] {
+                       seats[i].worker = spawn_worker(self->system(), self->address(), i, run, rules);
+                       return caf::actor_cast<caf::strong_actor_ptr>(seats[i].worker);
+                     }});
+  children::events on{.down = [this](std::size_t i, const caf::error& why, const decision& next) { on_worker_down(i, why, next); },
+                      .started = [this](std::size_t) { assign(); },
+                      .ready = [] {},
+                      .ended = [this] { self->quit(reason); }};
+  workers.emplace(self, strategy::one_for_one, std::move(table), rules, std::move(on));
+  workers->start();
 }
 
-/// The worker of this seat is dead or wrong: its leases go elsewhere, a new worker comes after a pause. Only the lease that it was
-/// at counts as failed.
-void supervisor_state::fault(std::size_t index, const std::string& cause) {
-  auto& s = seats[index];
-  if (auto dead = std::exchange(s.worker, nullptr)) {
-    self->demonitor(dead.address());
-    self->send_exit(dead, caf::exit_reason::kill);
-  }
-  ++s.faults;
-  auto text = "worker " + std::to_string(index) + ": " + cause;
-  auto jobs = std::exchange(s.jobs, {});
+void supervisor_state::on_down(const caf::down_msg& down) {
+  if (down.source == node.address())
+    end(caf::exit_reason::user_shutdown);
+  else
+    workers->on_down(down);
+}
+
+/// The worker of this seat is dead or wrong: its leases go elsewhere. Only the one that it was at counts as failed.
+void supervisor_state::on_worker_down(std::size_t index, const caf::error& why, const decision& next) {
+  seats[index].worker = nullptr;
+  auto jobs = std::exchange(seats[index].jobs, {});
   while (jobs.size() > 1) {
     queue.push_front(std::move(jobs.back()));
     jobs.pop_back();
   }
   if (!jobs.empty())
-    lease_failed(std::move(jobs.front()), text);
-  if (s.faults > rules.worker_faults)
-    return end(fail(ec::gave_up, text + " (" + std::to_string(s.faults) + " faults without a completed lease)"));
-  self->delayed_send(self, backoff(rules, index, s.faults), restart_atom_v, static_cast<std::uint64_t>(index));
-  assign();
+    lease_failed(std::move(jobs.front()), "worker " + std::to_string(index) + ": " + reason_text(why));
+  if (next.give_up)
+    end(next.give_up);
+  else
+    assign();
+}
+
+/// Of a worker that did not die of it.
+void supervisor_state::fault(std::size_t index, const std::string& cause) {
+  workers->fail(index, caf::make_error(caf::sec::runtime_error, cause));
 }
 
 /// The same lease with the same rung on another worker: an exception never lowers a rung. After enough workers the broker hears.
@@ -219,14 +311,6 @@ void supervisor_state::lease_failed(job j, const std::string& cause) {
   self->send(node, failed_atom_v,
              serialization::write(serialization::failure{j.what.task, j.what.index, j.what.attempt, cause}));
   send_lone_blocks();
-}
-
-void supervisor_state::open_seat(std::size_t index) {
-  if (ending)
-    return;
-  seats[index].worker = spawn_worker(self->system(), self->address(), index, run, rules);
-  self->monitor(seats[index].worker);
-  assign();
 }
 
 /// Called every quarter of the deadline. A stuck thread cannot be ended from outside: it is left alone, its answer ignored.
@@ -244,15 +328,7 @@ void supervisor_state::end(caf::error why) {
   ending = true;
   reason = std::move(why);
   queue.clear();
-  for (auto& s : seats)
-    if (s.worker)
-      self->send_exit(s.worker, caf::exit_reason::user_shutdown);
-  end_if_empty();
-}
-
-void supervisor_state::end_if_empty() {
-  if (std::none_of(seats.begin(), seats.end(), [](const seat& s) { return static_cast<bool>(s.worker); }))
-    self->quit(reason);
+  workers->stop();
 }
 
 supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_ptr run, std::uint32_t workers, policy rules) {
@@ -263,17 +339,15 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
   st.limits = serialization::bounds_of(*run);
   st.run = std::move(run);
   st.rules = std::move(rules);
-  st.seats.resize(workers);
   self->monitor(st.node);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
-  for (std::size_t i = 0; i < workers; ++i)
-    st.open_seat(i);
+  st.supervise(workers);
   self->delayed_send(self, st.rules.lease_deadline / 4, caf::tick_atom_v);
   return {
     [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) { self->state.take(m, weights, source); },
     [=](done_atom, std::uint64_t job, const msg<wire::Block>& m) { self->state.finish(job, m); },
-    [=](restart_atom, std::uint64_t index) { self->state.open_seat(index); },
+    [=](restart_atom, std::uint64_t timer) { self->state.workers->on_timer(timer); },
     [=](caf::tick_atom) {
       self->state.check_deadlines();
       self->delayed_send(self, self->state.rules.lease_deadline / 4, caf::tick_atom_v);

@@ -52,6 +52,11 @@ std::string blas_of(const serialization::checkpoint& from) {
   return blas ? *blas : "";
 }
 
+std::string losses_of(const serialization::checkpoint& from) {
+  auto losses = find(from.facts, "losses-xxh3-128");
+  return losses ? *losses : "";
+}
+
 version_ptr first_version(const model::run_definition& run) {
   return std::make_shared<const training_version>(training_version{model::initial_tensors(run), {}});
 }
@@ -62,7 +67,7 @@ std::uint64_t hash_of_weights(const training_version& version) {
   return serialization::hash_of(all);
 }
 
-serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version) {
+serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version, std::string losses) {
   serialization::checkpoint result;
   result.step = version.state.step;
   result.configuration = model::to_name_values(run.settings);
@@ -74,6 +79,8 @@ serialization::checkpoint to_checkpoint(const model::run_definition& run, const 
                   {"data-fingerprint", run.facts.fingerprint}};
   if (auto blas = blas_of(run); !blas.empty())
     result.facts.emplace_back("blas", std::move(blas));
+  if (!losses.empty())
+    result.facts.emplace_back("losses-xxh3-128", std::move(losses));
   result.graph = serialization::encode(run.network);
   result.data_facts = serialization::encode(run.facts);
   const auto& t = version.tensors;
@@ -124,15 +131,21 @@ caf::expected<restored> restore(const serialization::checkpoint& from) {
   return restored{std::move(run), std::make_shared<const training_version>(training_version{std::move(*tensors), *state})};
 }
 
-caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded) {
-  auto theirs = model::to_name_values(recorded.settings);
-  for (const auto& [name, value] : model::to_name_values(asked.settings)) {
+caf::expected<void> check_same_settings(const model::config& asked, const model::config& recorded) {
+  auto theirs = model::to_name_values(recorded);
+  for (const auto& [name, value] : model::to_name_values(asked)) {
     if (name.starts_with("run.") || name == "data.path") // the fingerprint says what the data is
       continue;
     auto other = find(theirs, name);
     if (!other || *other != value)
       return fail(ec::bad_config, name + ": the run was made with " + (other ? *other : "no value") + ", asked for is " + value);
   }
+  return caf::unit;
+}
+
+caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded) {
+  if (auto same = check_same_settings(asked.settings, recorded.settings); !same)
+    return same;
   if (serialization::encode(asked.facts) != serialization::encode(recorded.facts))
     return fail(ec::data_mismatch, "the data is not what the run was made with: fingerprint " + asked.facts.fingerprint + ", recorded "
                                      + recorded.facts.fingerprint);

@@ -26,7 +26,10 @@ inline constexpr std::string_view local_name = "local";
 
 std::uint64_t hash_of_weights(const training_version& version);
 
-serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version);
+/// `losses`: XXH3-128 of the lines of losses.jsonl up to this version's step; "" is left out.
+serialization::checkpoint to_checkpoint(const model::run_definition& run, const training_version& version, std::string losses = {});
+/// That of a checkpoint; "" where it has none.
+std::string losses_of(const serialization::checkpoint& from);
 
 /// What a checkpoint holds, its tensors of the size that its graph needs.
 struct restored {
@@ -35,8 +38,12 @@ struct restored {
 };
 caf::expected<restored> restore(const serialization::checkpoint& from);
 
-/// ec::bad_config or ec::data_mismatch naming the first difference between the run asked for and the one recorded. [run] may
-/// differ: nothing there can change a bit.
+/// ec::bad_config naming the first value that is not the same. [run] may differ, as nothing there can change a bit, and the
+/// path of the data.
+caf::expected<void> check_same_settings(const model::config& asked, const model::config& recorded);
+
+/// ec::bad_config or ec::data_mismatch naming the first difference between the run asked for and the one recorded, [run]
+/// left out.
 caf::expected<void> check_same_run(const model::run_definition& asked, const model::run_definition& recorded);
 
 /// ec::kernel_unavailable naming the run's kernel set and why it cannot run here. The set is a part of the run and is never

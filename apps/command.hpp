@@ -22,6 +22,8 @@ struct command {
 };
 
 action declare_train(CLI::App& app);
+action declare_node(CLI::App& app);
+action declare_cluster(CLI::App& app);
 action declare_evaluate(CLI::App& app);
 action declare_predict(CLI::App& app);
 action declare_describe(CLI::App& app);

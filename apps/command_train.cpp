@@ -1,14 +1,21 @@
 #include "command.hpp"
 #include "evaluation.hpp"
+#include "meeting_point.hpp"
+#include "node_processes.hpp"
+#include "notify.hpp"
 #include "options.hpp"
 #include "progress_line.hpp"
+#include "restarter.hpp"
 #include "run_folder.hpp"
 
+#include <enn/serialization/config_file.hpp>
 #include <enn/serialization/file.hpp>
 
 #include <CLI/CLI.hpp> // slow to compile
 
 #include <cstdio>
+#include <optional>
+#include <unistd.h>
 
 namespace enn::apps {
 namespace {
@@ -17,8 +24,13 @@ namespace fs = std::filesystem;
 
 struct train_options {
   std::string config, resume;
-  bool overwrite = false;
+  bool overwrite = false, restart = false;
   model::name_values given;
+  // others who compute
+  std::int64_t processes = 0;
+  std::string nodes, cluster;
+  bool coordinator_only = false;
+  bool alone() const { return processes == 0 && nodes.empty(); }
 };
 
 /// What a resumed run may be given: nothing that could change a bit.
@@ -30,6 +42,33 @@ caf::expected<void> check_resumable(const train_options& o) {
       return fail(ec::bad_usage, "--" + key + " cannot be changed when a run is resumed; [run] can, but for its folder, and "
                                  "data.path where the same data lies elsewhere");
   return {};
+}
+
+/// What the command line asks for by itself.
+caf::expected<void> check_usage(const train_options& o) {
+  if (o.coordinator_only && o.nodes.empty())
+    return fail(ec::bad_usage, "--coordinator-only leaves the work to others, who join where --nodes says: give that too");
+  if (!o.resume.empty())
+    return check_resumable(o);
+  if (o.config.empty())
+    return fail(ec::bad_usage, "train needs a configuration file, or --resume and the folder of a run");
+  if (o.restart && o.overwrite)
+    return fail(ec::bad_usage, "--restart goes on with the run that is there, so it cannot be given with --overwrite");
+  return {};
+}
+
+/// Whether the folder holds a run of this configuration, begun by an earlier start of the same command. Error if it is of
+/// another one.
+caf::expected<bool> was_begun(const fs::path& folder, const model::config& settings) {
+  if (std::error_code ignored; !fs::exists(folder / "run.toml", ignored))
+    return false;
+  auto recorded = serialization::load_config(folder / "run.toml");
+  if (!recorded)
+    return recorded.error();
+  if (auto same = actors::check_same_settings(settings, *recorded); !same)
+    return fail(ec::bad_usage, folder.string() + " holds a run of another configuration: " + text_of(same.error())
+                                 + "; choose another --run.folder");
+  return true;
 }
 
 // -- what was found -----------------------------------------------------------------------------------------------------------
@@ -85,7 +124,85 @@ std::string resume_command(const fs::path& folder) {
   return "enn train --resume " + shell_word(folder.string());
 }
 
-caf::expected<actors::run_outcome> train_to_the_end(session& s, const prepared& ready, actors::duty what, std::uint32_t workers) {
+/// Others who compute for this run: the port where they join, and the node processes that belong to it.
+class helpers {
+public:
+  static caf::expected<std::unique_ptr<helpers>> make(const train_options& o, const prepared& ready, std::uint32_t workers) {
+    auto result = std::make_unique<helpers>();
+    if (o.alone())
+      return result;
+    fs::path folder = ready.run->settings.run.folder;
+    auto meeting = open_meeting_point(o.nodes.empty() ? "127.0.0.1:0" : o.nodes, o.cluster, folder);
+    if (!meeting)
+      return meeting.error();
+    result->meeting_ = std::move(*meeting);
+    result->listener_.emplace(result->meeting_->at, result->meeting_->own);
+    result->folder_ = folder;
+    result->data_ = ready.run->settings.data.path;
+    result->processes_ = static_cast<std::uint32_t>(o.processes);
+    result->workers_ = workers;
+    return result;
+  }
+
+  bool connected() const { return meeting_.has_value(); }
+
+  void join(session& s, actors::run_request& request) {
+    if (!meeting_)
+      return;
+    request.cluster = meeting_->own.cluster;
+    request.publish = [this, &s](const actors::gate_actor& gate) { return publish(s, gate); };
+    request.on_node = [](const std::string& event, const std::string& node) {
+      if (event != "late")
+        say("node", node + " " + event);
+      std::fflush(stdout);
+    };
+  }
+
+  /// Before the actor system ends.
+  void close() {
+    own_processes_.reset();
+    listener_.reset();
+  }
+
+  const std::string& failure() const { return failure_; }
+
+private:
+  caf::expected<void> publish(session& s, const actors::gate_actor& gate) {
+    auto at = listener_->publish(gate);
+    if (!at)
+      return at.error();
+    if (auto done = announce(folder_, *at); !done)
+      return done;
+    if (std::exchange(published_, true))
+      return {};
+    say("nodes", to_string(*at) + "; on this machine: enn node start --join " + shell_word(folder_.string()));
+    std::fflush(stdout);
+    if (processes_ == 0)
+      return {};
+    auto give_up = [this, &s](const std::string& why) {
+      failure_ = why;
+      s.signals().ask_to_stop();
+    };
+    own_processes_.emplace(processes_,
+                           std::vector<std::string>{"node", "start", "--join", to_string(*at), "--cluster",
+                                                    fs::path{meeting_->own.key}.parent_path().string(), "--workers",
+                                                    std::to_string(workers_), "--data", data_, "--name", "process-{}", "--once",
+                                                    "--parent", std::to_string(::getpid())},
+                           give_up);
+    return {};
+  }
+
+  std::optional<meeting_point> meeting_;
+  std::optional<actors::listener> listener_;
+  fs::path folder_;
+  std::string data_, failure_;
+  std::uint32_t processes_ = 0, workers_ = 1;
+  bool published_ = false;
+  std::optional<node_processes> own_processes_;
+};
+
+caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others, const prepared& ready, actors::duty what,
+                                                    std::uint32_t workers, service_status& service) {
   fs::path folder = ready.run->settings.run.folder;
   actors::run_request request;
   request.what = what;
@@ -98,11 +215,18 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, const prepared& 
     say("resume", "from step " + counted(static_cast<std::uint64_t>(step)) + from);
     std::fflush(stdout);
   };
+  others.join(s, request);
   s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
                         "ended at once; go on with: " + resume_command(folder));
   progress_line line{ready.run};
-  auto outcome = actors::train(s.system(), std::move(request), [&](const auto& p) { line.show(p); }, s.stop());
+  auto show = [&](const auto& p) {
+    line.show(p);
+    service.advanced(line.brief(p));
+  };
+  auto outcome = actors::train(s.system(), std::move(request), show, s.stop());
   line.end();
+  if (outcome && !others.failure().empty())
+    return fail(ec::gave_up, others.failure() + "; go on with: " + resume_command(folder));
   if (outcome && outcome->interrupted)
     return fail(ec::interrupted, "stopped" + (outcome->version ? " after step " + std::to_string(outcome->version->state.step) : "")
                                    + " of " + std::to_string(ready.run->total_steps) + "; go on with: " + resume_command(folder));
@@ -145,34 +269,55 @@ caf::expected<void> report(session& s, const prepared& ready, std::uint32_t work
 
 caf::expected<void> train(const train_options& o) {
   ignore_closed_output();
-  bool resumes = !o.resume.empty();
-  if (auto good = resumes ? check_resumable(o) : caf::expected<void>{caf::unit}; !good)
+  if (auto good = check_usage(o); !good)
     return good;
-  if (!resumes && o.config.empty())
-    return fail(ec::bad_usage, "train needs a configuration file, or --resume and the folder of a run");
+  bool resumes = !o.resume.empty();
   auto settings = load_settings(resumes ? o.resume : o.config, o.given);
   if (!settings)
     return settings.error();
   fs::path folder = settings->run.folder;
+  if (o.restart) {
+    recorded_progress progress{folder};
+    restart_on_failure([&] { return progress.advanced(); }, resume_command(folder), {},
+                       [](const std::string& why) { notify("STATUS=" + why); });
+  }
+  if (o.restart && !resumes) { // the first time it begins
+    auto begun = was_begun(folder, *settings);
+    if (!begun)
+      return begun.error();
+    resumes = *begun;
+  }
   if (auto free = resumes ? caf::expected<void>{caf::unit} : check_free(folder, o.overwrite); !free)
     return free; // before anything that takes long
   auto ready = prepare(*settings);
   if (!ready)
     return ready.error();
-  auto owned = resumes ? claim::old_run(folder) : claim::new_run(folder, *ready, o.overwrite);
+  // What was killed together with the process before this one may take a moment to be gone.
+  auto patience = o.restart ? std::chrono::seconds{5} : std::chrono::seconds{0};
+  auto owned = resumes ? claim::old_run(folder, patience) : claim::new_run(folder, *ready, o.overwrite);
   if (!owned)
     return owned.error();
-  for (const auto& place : {folder, folder / "predictions"}) // what a run that was killed left behind
+  for (const auto& place : {folder, folder / "checkpoints", folder / "predictions"}) // what a run that was killed left behind
     if (auto swept = serialization::sweep_drafts(place); !swept)
       return swept.error();
   auto workers = workers_of(*settings);
+  auto each = o.processes == 0 || settings->run.workers > 0 ? workers : std::max<std::uint32_t>(1, workers / static_cast<std::uint32_t>(o.processes));
+  auto others = helpers::make(o, *ready, each);
+  if (!others)
+    return others.error();
   say_what_was_found(*ready, workers);
   std::fflush(stdout);
-  session s;
-  auto outcome = train_to_the_end(s, *ready, resumes ? actors::duty::resume : actors::duty::train, workers);
-  if (!outcome)
-    return outcome.error();
-  return report(s, *ready, workers);
+  session s{(*others)->connected()};
+  auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;
+  service_status service;
+  auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers, service);
+  (*others)->close();
+  if (outcome)
+    service.at_work("trained, writing predictions and table");
+  auto done = outcome ? report(s, *ready, workers) : caf::expected<void>{outcome.error()};
+  if (done || code_of(done.error()) == ec::interrupted)
+    notify("STOPPING=1"); // not after a failure, which a restart may mend
+  return done;
 }
 
 } // namespace
@@ -182,6 +327,14 @@ action declare_train(CLI::App& app) {
   app.add_option("CONFIG", o->config, "Configuration file (TOML); every value in it can be given below instead.");
   app.add_option("--resume", o->resume, "Go on with the run in this folder, from its last checkpoint.")->type_name("RUN");
   app.add_flag("--overwrite", o->overwrite, "If the run's folder holds a run, move that aside first.");
+  app.add_option("--processes", o->processes, "Compute in so many node processes of this machine, which are started again when they die; "
+                 "run.workers are then those of each.")->check(CLI::Range(0, 256))->type_name("N");
+  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT or PORT. Addresses that other "
+                 "machines can reach need --cluster.")->type_name("ADDRESS:PORT");
+  app.add_option("--cluster", o->cluster, "This machine's folder of enn cluster init.")->type_name("FOLDER");
+  app.add_flag("--coordinator-only", o->coordinator_only, "Compute nothing in this process; with --nodes.");
+  app.add_flag("--restart", o->restart, "Begin the run, or go on with it if its folder holds it; and start training again, from the last good\n"
+                                        "checkpoint, when its process dies.");
   add_config_options(app, o->given);
   app.footer("Ctrl-C finishes the step, writes a checkpoint and says how to go on; a second one ends at once.");
   return [o] { return train(*o); };

@@ -19,6 +19,8 @@ namespace {
 
 constexpr command commands[] = {
   {"train", "Train a model, or go on with a run.", declare_train},
+  {"node", "Compute for a run of another process; see and dismiss those who do.", declare_node},
+  {"cluster", "Make certificates for the machines of a cluster.", declare_cluster},
   {"evaluate", "Compare a trained model with the baselines on the test part.", declare_evaluate},
   {"predict", "Predict from new data.", declare_predict},
   {"describe", "Show the network of a configuration: shapes, parameters, operations, memory.", declare_describe},

@@ -17,27 +17,9 @@ std::atomic<int> last_signal = 0;
 /// To wake the watcher when it is no longer needed; nothing else uses it.
 constexpr int wake_up = SIGUSR1;
 
-sigset_t watched(bool hangups) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int signal : {SIGINT, SIGTERM, wake_up})
-    sigaddset(&set, signal);
-  if (hangups)
-    sigaddset(&set, SIGHUP);
-  return set;
-}
-
 bool ignored(int signal) {
   struct sigaction now {};
   return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
-}
-
-/// On a terminal the progress line, which has no newline yet, makes room. Past stdio, whose lock a stuck writer may hold.
-void say_at_once(const std::string& text) {
-  auto line = std::string{::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : ""} + "enn: " + text + "\n";
-  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) {
-    // nobody listens
-  }
 }
 
 /// The OpenBLAS core type for what this processor can do; empty: leave the choice to OpenBLAS.
@@ -108,17 +90,35 @@ void ignore_closed_output() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-stop_signals::stop_signals() : hangups_{!ignored(SIGHUP)} {
-  auto set = watched(hangups_);
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+sigset_t signals_to_stop() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGINT, SIGTERM})
+    sigaddset(&set, signal);
+  if (!ignored(SIGHUP))
+    sigaddset(&set, SIGHUP);
+  return set;
+}
+
+void say_at_once(const std::string& text) {
+  if (text.empty())
+    return;
+  auto line = std::string{::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : ""} + "enn: " + text + "\n";
+  if (::write(STDERR_FILENO, line.data(), line.size()) < 0) {
+    // nobody listens
+  }
+}
+
+stop_signals::stop_signals() : watched_{signals_to_stop()} {
+  sigaddset(&watched_, wake_up);
+  ::pthread_sigmask(SIG_BLOCK, &watched_, nullptr);
   watcher_ = std::thread{[this] { watch(); }};
 }
 
 stop_signals::~stop_signals() {
   ::pthread_kill(watcher_.native_handle(), wake_up);
   watcher_.join();
-  auto set = watched(hangups_);
-  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  ::pthread_sigmask(SIG_UNBLOCK, &watched_, nullptr);
 }
 
 void stop_signals::on_signal(std::string first, std::string second) {
@@ -128,11 +128,17 @@ void stop_signals::on_signal(std::string first, std::string second) {
 }
 
 void stop_signals::watch() {
-  auto set = watched(hangups_);
-  for (int signal = 0; ::sigwait(&set, &signal) == 0 && signal != wake_up;) {
+  int direct = 0, passed_on = 0;
+  siginfo_t info{};
+  for (int signal = 0; (signal = ::sigwaitinfo(&watched_, &info)) != wake_up;) {
+    if (signal < 0)
+      continue; // the process was stopped and goes on
     last_signal = signal;
+    auto times = info.si_code == SI_QUEUE ? ++passed_on : ++direct;
+    if (times == 1 && asked_)
+      continue;
     std::lock_guard guard{texts_};
-    auto again = asked_.exchange(true);
+    bool again = asked_.exchange(true);
     say_at_once(again ? second_ : first_);
     if (again)
       ::_exit(128 + signal);

@@ -3,6 +3,7 @@
 #include <enn/model/error.hpp>
 
 #include <atomic>
+#include <csignal>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -26,8 +27,15 @@ void ignore_file_size_signal();
 /// For commands that go on when nobody reads their standard output any more; it is an error in the end.
 void ignore_closed_output();
 
+/// SIGINT, SIGTERM and, unless it is ignored as under nohup, SIGHUP.
+sigset_t signals_to_stop();
+
+/// A line on standard error, past stdio, whose lock a stuck writer may hold. On a terminal the progress line makes room.
+void say_at_once(const std::string& text);
+
 /// While it lives, SIGINT, SIGTERM and SIGHUP (unless ignored, as under nohup) ask to stop in good order, which is said at once
-/// on standard error; a second one ends the process at once. Make it before any other thread, as they inherit the blocked
+/// on standard error; a second one ends the process at once. One that comes directly and, by sigqueue, from the process that
+/// would start this one again is one (restarter.hpp). Make it before any other thread, as they inherit the blocked
 /// signals. One at a time.
 class stop_signals {
 public:
@@ -36,7 +44,9 @@ public:
   stop_signals(const stop_signals&) = delete;
   stop_signals& operator=(const stop_signals&) = delete;
   const std::atomic<bool>* asked() const { return &asked_; }
-  /// What to say at the first signal, and at the second.
+  /// As a signal would, without a word.
+  void ask_to_stop() { asked_ = true; }
+  /// What to say at the first signal, and at the second; empty: nothing.
   void on_signal(std::string first, std::string second);
 
 private:
@@ -44,7 +54,7 @@ private:
   std::atomic<bool> asked_ = false;
   std::mutex texts_;
   std::string first_ = "stopping; a second signal ends at once", second_ = "ended at once";
-  bool hangups_ = true; // SIGHUP is not ignored
+  sigset_t watched_;
   std::thread watcher_;
 };
 

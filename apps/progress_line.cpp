@@ -64,6 +64,11 @@ std::string progress_line::text(const serialization::progress& p, double seconds
          + print("  epoch %lld/%lld", static_cast<long long>(epoch), static_cast<long long>(epochs));
 }
 
+std::string progress_line::brief(const serialization::progress& p) const {
+  return print("step %lld of %lld, loss %.5g", static_cast<long long>(p.step), static_cast<long long>(p.total_steps),
+               total_loss(run_->network, p));
+}
+
 void progress_line::show(const serialization::progress& p) {
   using namespace std::chrono_literals;
   ++steps_;

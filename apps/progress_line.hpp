@@ -19,6 +19,8 @@ public:
   explicit progress_line(std::shared_ptr<const model::run_definition> run);
   ~progress_line() { end(); }
   void show(const serialization::progress& p);
+  /// For those who see no line: "step 12 of 3000, loss 0.05".
+  std::string brief(const serialization::progress& p) const;
   /// What is written next begins a new line.
   void end();
 

@@ -15,6 +15,8 @@
 #include <ctime>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -41,6 +43,24 @@ std::string now() {
   return text;
 }
 
+/// Begins run.toml, so that damage to it is found: nothing else would show it in a value that may differ between resumes.
+std::string seal(const std::string& text) {
+  return "# XXH3-128 of what follows this line: " + serialization::fingerprint(text) + "\n";
+}
+
+caf::expected<void> check_seal(const fs::path& file) {
+  auto text = serialization::read_file(file);
+  if (!text)
+    return text.error();
+  auto end = text->find('\n');
+  auto rest = end == std::string::npos ? "" : text->substr(end + 1);
+  if (text->starts_with(seal(rest)))
+    return {};
+  return fail(ec::bad_checkpoint, file.string() + ": damaged, or edited: its first line is not that of what follows, "
+                                    + seal(rest).substr(0, seal(rest).size() - 1)
+                                    + "; bring it back; what is in [run] can be changed on the command line");
+}
+
 /// The settings, which load_config() reads again, under comments that say what was there when the run began.
 std::string run_toml(const prepared& ready) {
   auto machine = model::describe_machine();
@@ -57,7 +77,8 @@ std::string run_toml(const prepared& ready) {
           + ", rung 4 reference in double\n# data: " + std::to_string(ready.data->lines()) + " lines, XXH3-128 "
           + run.facts.fingerprint + "\n# steps: " + std::to_string(run.total_steps) + ", parameters: "
           + std::to_string(run.layout.size) + "\n\n";
-  return text + serialization::to_toml(run.settings, true);
+  text += serialization::to_toml(run.settings, true);
+  return seal(text) + text;
 }
 
 bool holds_run(const fs::path& folder) {
@@ -68,11 +89,22 @@ bool holds_run(const fs::path& folder) {
   return false;
 }
 
-caf::expected<int> lock(const fs::path& folder) {
+/// Not so if somebody moved it aside after it was opened.
+bool is_at(const fs::path& folder, int descriptor) {
+  struct stat there {}, here {};
+  return ::stat(folder.c_str(), &there) == 0 && ::fstat(descriptor, &here) == 0 && there.st_dev == here.st_dev
+         && there.st_ino == here.st_ino;
+}
+
+caf::expected<int> lock(const fs::path& folder, std::chrono::milliseconds patience) {
   int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0)
     return fail(ec::io_failed, "cannot open folder " + folder.string() + ": " + std::strerror(errno));
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+  auto until = std::chrono::steady_clock::now() + patience;
+  bool locked = false;
+  while (!(locked = ::flock(descriptor, LOCK_EX | LOCK_NB) == 0) && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  if (locked && is_at(folder, descriptor))
     return descriptor;
   ::close(descriptor);
   return fail(ec::bad_usage, folder.string() + " is in use by another process");
@@ -124,6 +156,8 @@ caf::expected<model::config> load_settings(const fs::path& file_or_folder, const
   auto file = folder ? file_or_folder / "run.toml" : file_or_folder;
   if (folder && !fs::exists(file, ignored))
     return fail(ec::bad_usage, file_or_folder.string() + " holds no run: there is no run.toml in it");
+  if (auto whole = folder ? check_seal(file) : caf::expected<void>{caf::unit}; !whole)
+    return whole.error();
   auto settings = serialization::load_config(file);
   if (!settings)
     return settings;
@@ -158,11 +192,11 @@ caf::expected<found_version> load_version(const fs::path& run, const std::string
   auto folder = run / "checkpoints";
   if (!fs::is_directory(folder, ignored))
     return fail(ec::bad_usage, run.string() + " holds no checkpoint");
-  auto pointer = folder / (which == "best" && !fs::exists(folder / which, ignored) ? "last" : which);
-  auto name = serialization::read_file(pointer);
-  if (!name)
-    return name.error();
-  return read_version(folder / fs::path{name->substr(0, name->find('\n'))}.filename());
+  auto checkpoints = serialization::checkpoint_folder::view(folder);
+  auto step = checkpoints.named(which == "best" && !fs::exists(folder / which, ignored) ? "last" : which);
+  if (!step)
+    return step.error();
+  return read_version(checkpoints.file_of(*step));
 }
 
 std::uint32_t workers_of(const model::config& settings) {
@@ -183,13 +217,20 @@ caf::expected<claim> claim::new_run(const fs::path& folder, const prepared& read
   if (holds_run(folder))
     if (auto moved = move_aside(folder); !moved)
       return moved.error();
+  if (auto made = serialization::make_folder(folder); !made)
+    return made.error();
+  auto owned = old_run(folder); // before anything is written: another process may begin a run here, too
+  if (!owned)
+    return owned;
+  if (auto free = check_free(folder, false); !free)
+    return free.error();
   if (auto written = serialization::write_file(folder / "run.toml", run_toml(ready)); !written)
     return written.error();
-  return old_run(folder);
+  return owned;
 }
 
-caf::expected<claim> claim::old_run(const fs::path& folder) {
-  auto descriptor = lock(folder);
+caf::expected<claim> claim::old_run(const fs::path& folder, std::chrono::milliseconds patience) {
+  auto descriptor = lock(folder, patience);
   if (!descriptor)
     return descriptor.error();
   return claim{*descriptor};

@@ -3,6 +3,7 @@
 #include <enn/actors/version.hpp>
 #include <enn/model/config/text.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 
@@ -42,8 +43,8 @@ class claim {
 public:
   /// Makes the folder and writes run.toml. A folder that holds a run is refused, or with `overwrite` moved aside.
   static caf::expected<claim> new_run(const std::filesystem::path& folder, const prepared& ready, bool overwrite);
-  /// Of a run that is there.
-  static caf::expected<claim> old_run(const std::filesystem::path& folder);
+  /// Of a run that is there. Waits so long for another process that may be about to end.
+  static caf::expected<claim> old_run(const std::filesystem::path& folder, std::chrono::milliseconds patience = {});
   claim(claim&& other) noexcept;
   claim& operator=(claim&& other) noexcept;
   ~claim();

@@ -2,6 +2,7 @@
 #pragma once
 #include "process.hpp"
 
+#include <enn/actors/network.hpp>
 #include <enn/actors/run.hpp>
 
 #include <caf/actor_system.hpp>
@@ -12,16 +13,19 @@ namespace enn::apps {
 
 class session {
 public:
-  session() : system_{config_} {}
+  /// `connected`: it can reach other processes, and be reached.
+  explicit session(bool connected = false) : config_{connected}, system_{config_} {}
   caf::actor_system& system() { return system_; }
   const std::atomic<bool>* stop() const { return signals_.asked(); }
   stop_signals& signals() { return signals_; }
 
 private:
   struct system_config : caf::actor_system_config {
-    system_config() {
+    explicit system_config(bool connected) {
       actors::configure(*this);
       actors::set_defaults(*this);
+      if (connected)
+        actors::use_network(*this);
     }
   };
   stop_signals signals_; // before any thread of the system

@@ -1,4 +1,4 @@
-# Debian ships CAF without a CMake package. Components, in dependency order: core io openssl.
+# Debian ships CAF without a CMake package. Components, in dependency order: core io.
 find_path(CAF_INCLUDE_DIR caf/config.hpp)
 if(CAF_INCLUDE_DIR)
   file(STRINGS "${CAF_INCLUDE_DIR}/caf/config.hpp" _caf_version REGEX "^#define CAF_VERSION [0-9]+")

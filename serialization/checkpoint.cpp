@@ -147,37 +147,21 @@ std::optional<std::int64_t> step_in(std::string_view name) {
   return step >= 0 && name == file_name(step) ? std::optional{step} : std::nullopt;
 }
 
-/// The step that `last` or `best` names.
-std::optional<std::int64_t> pointed(const fs::path& pointer) {
-  auto text = read_file(pointer);
-  if (!text || !text->ends_with('\n'))
-    return std::nullopt;
-  return step_in(std::string_view{*text}.substr(0, text->size() - 1));
-}
-
-caf::error list_failed(const fs::path& folder, const std::error_code& code) {
-  return fail(ec::io_failed, folder.string() + ": cannot list the folder: " + code.message());
-}
-
-caf::expected<std::vector<std::string>> names_in(const fs::path& folder) {
-  std::error_code code;
-  std::vector<std::string> result;
-  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
-    result.push_back(it->path().filename().string());
-  if (code)
-    return list_failed(folder, code);
-  return result;
+/// What a pointer says: a name, and under it what shows that it is the one that was written.
+std::string pointer_text(std::int64_t step) {
+  auto name = file_name(step);
+  return name + "\n" + hash_name + " " + fingerprint(name) + "\n";
 }
 
 /// The steps that are there, newest first.
 caf::expected<std::vector<std::int64_t>> steps_in(const fs::path& folder) {
-  auto names = names_in(folder);
-  if (!names)
-    return names.error();
+  std::error_code code;
   std::vector<std::int64_t> result;
-  for (const auto& name : *names)
-    if (auto step = step_in(name))
+  for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
+    if (auto step = step_in(it->path().filename().string()))
       result.push_back(*step);
+  if (code)
+    return fail(ec::io_failed, folder.string() + ": cannot list the folder: " + code.message());
   std::sort(result.begin(), result.end(), std::greater{});
   return result;
 }
@@ -261,18 +245,21 @@ caf::expected<checkpoint> read_checkpoint(const fs::path& path) {
   return result;
 }
 
+std::vector<std::int64_t> superfluous(const std::vector<std::int64_t>& steps, std::int64_t last, std::int64_t best,
+                                      std::size_t keep) {
+  std::vector<std::int64_t> result;
+  std::size_t kept = 0;
+  for (auto step : steps)
+    if (step <= last && ++kept > keep && step != best)
+      result.push_back(step);
+  return result;
+}
+
 caf::expected<checkpoint_folder> checkpoint_folder::open(fs::path folder, std::size_t keep) {
-  std::error_code code;
-  fs::create_directories(folder, code);
-  if (code)
-    return fail(ec::io_failed, folder.string() + ": cannot make the folder: " + code.message());
-  auto names = names_in(folder);
-  if (!names)
-    return names.error();
-  for (const auto& name : *names)
-    if (name.ends_with(".tmp"))
-      if (auto removed = remove_file(folder / name); !removed)
-        return removed.error();
+  if (auto made = make_folder(folder); !made)
+    return made.error();
+  if (auto swept = sweep_drafts(folder); !swept)
+    return swept.error();
   checkpoint_folder result;
   result.folder_ = std::move(folder);
   result.keep_ = std::max<std::size_t>(keep, 1);
@@ -285,21 +272,20 @@ caf::expected<void> checkpoint_folder::save(const checkpoint& value, bool best) 
     return fail(ec::io_failed, (folder_ / name).string() + ": a step is not negative");
   if (auto written = write_checkpoint(folder_ / name, value); !written)
     return written;
-  for (auto pointer : {"last", "best"})
+  // First `best`: once `last` names this step, nobody goes through it again to say that it is the best.
+  for (auto pointer : {"best", "last"})
     if (pointer == std::string_view{"last"} || best)
-      if (auto written = write_file(folder_ / pointer, name + "\n"); !written)
+      if (auto written = write_file(folder_ / pointer, pointer_text(value.step)); !written)
         return written;
   auto steps = steps_in(folder_);
   if (!steps)
     return steps.error();
-  auto best_step = pointed(folder_ / "best");
+  auto best_step = named("best");
   if (std::error_code code; !best_step && fs::exists(folder_ / "best", code))
     return {}; // unreadable: what it protects is unknown
-  std::size_t kept = 0;
-  for (auto step : *steps)
-    if (step <= value.step && ++kept > keep_ && step != best_step)
-      if (auto removed = remove_file(folder_ / file_name(step)); !removed)
-        return removed;
+  for (auto step : superfluous(*steps, value.step, best_step ? *best_step : -1, keep_))
+    if (auto removed = remove_file(folder_ / file_name(step)); !removed)
+      return removed;
   return {};
 }
 
@@ -313,9 +299,20 @@ fs::path checkpoint_folder::file_of(std::int64_t step) const {
   return folder_ / file_name(step);
 }
 
+caf::expected<std::int64_t> checkpoint_folder::named(const std::string& pointer) const {
+  auto path = folder_ / pointer;
+  auto text = read_file(path);
+  if (!text)
+    return text.error();
+  auto step = step_in(std::string_view{*text}.substr(0, text->find('\n')));
+  if (!step || (*text != pointer_text(*step) && *text != file_name(*step) + "\n"))
+    return fail(ec::bad_checkpoint, path.string() + ": damaged: it is not the name of a checkpoint with the XXH3-128 of that name");
+  return *step;
+}
+
 caf::expected<std::vector<std::int64_t>> checkpoint_folder::steps() const {
   auto found = steps_in(folder_);
-  auto newest = pointed(folder_ / "last");
+  auto newest = named("last");
   if (!found || !newest)
     return found;
   std::erase_if(*found, [&](auto step) { return step >= *newest; });
@@ -337,8 +334,10 @@ caf::expected<checkpoint> checkpoint_folder::load_last(std::vector<std::string>&
     return found.error();
   if (found->empty())
     return fail(ec::io_failed, folder_.string() + ": holds no checkpoint");
+  std::error_code ignored;
+  if (auto last = named("last"); !last && fs::exists(folder_ / "last", ignored)) // else a crash came before the first one
+    skipped.push_back(text_of(last.error()) + "; the newest checkpoint is the last");
   for (auto step : *found) {
-    std::error_code ignored;
     if (!fs::exists(file_of(step), ignored)) {
       skipped.push_back(file_of(step).string() + ": missing, though \"last\" names it");
       continue;

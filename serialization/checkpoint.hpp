@@ -38,27 +38,35 @@ struct checkpoint {
 std::string content_fingerprint(const checkpoint& value);
 
 /// Writes to a temporary name in the same folder, reads it back and compares, fsyncs, renames over `path`, fsyncs the
-/// folder. On failure nothing at `path` has changed and the temporary file is gone; errors: ec::io_failed with the reason
-/// (disk full, no permission; names that a file cannot hold). Equal content gives equal bytes.
+/// folder. On failure the temporary file is gone and what is at `path` is whole, the new one only where the folder could not be
+/// synced; errors: ec::io_failed with the reason (disk full, no permission; names that a file cannot hold). Equal content gives
+/// equal bytes.
 caf::expected<void> write_checkpoint(const std::filesystem::path& path, const checkpoint& value);
 
 /// Verifies every checksum. Errors: ec::io_failed, ec::bad_checkpoint naming file, dataset, expected, found (the whole file is
 /// checked first: a flipped bit is reported for it, not for a dataset).
 caf::expected<checkpoint> read_checkpoint(const std::filesystem::path& path);
 
-/// The checkpoint folder of a run: step-00001000.h5 ..., `last` and `best` as small text files that name one of them.
+/// Of the steps in a folder, newest first, those that need not be kept once `last` is saved: all up to it but the newest `keep`
+/// and `best` (-1: there is none).
+std::vector<std::int64_t> superfluous(const std::vector<std::int64_t>& steps, std::int64_t last, std::int64_t best, std::size_t keep);
+
+/// The checkpoint folder of a run: step-00001000.h5 ..., `last` and `best` as small text files that name one of
+/// them.
 class checkpoint_folder {
 public:
-  /// Makes the folder; sweeps temporary files that a crash left behind. `keep` is at least 1.
+  /// Makes the folder; sweeps temporary files of processes that are gone. `keep` is at least 1.
   static caf::expected<checkpoint_folder> open(std::filesystem::path folder, std::size_t keep);
   /// Of a folder that is there, for those who only read: nothing is made or swept.
   static checkpoint_folder view(std::filesystem::path folder);
 
-  /// Writes step-N.h5, points `last` (and `best` if asked) to it, then removes those older than the newest `keep` up to N,
+  /// Writes step-N.h5, points `best` (if asked), then `last` to it, then removes those older than the newest `keep` up to N,
   /// never one that `last` or `best` names. Later steps, an abandoned future after a rewind, are left alone.
   caf::expected<void> save(const checkpoint& value, bool best);
+  /// The step that `last` or `best` names. Errors: ec::io_failed (there is none), ec::bad_checkpoint (damaged).
+  caf::expected<std::int64_t> named(const std::string& pointer) const;
   /// The one that `last` names, or else the newest before it that verifies (without a readable `last`: the newest of all);
-  /// `skipped` lists those that did not, with reasons. Errors: ec::io_failed if there is none, ec::bad_checkpoint if none
+  /// `skipped` lists what did not, with reasons. Errors: ec::io_failed if there is none, ec::bad_checkpoint if none
   /// verifies.
   caf::expected<checkpoint> load_last(std::vector<std::string>& skipped) const;
   /// The one of a step. A file of another step than its name says is ec::bad_checkpoint.

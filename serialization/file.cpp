@@ -17,6 +17,17 @@ namespace enn::serialization {
 
 // -- whole files ------------------------------------------------------------------------------------------------------------
 
+caf::expected<void> make_folder(const fs::path& folder) {
+  std::error_code code;
+  if (fs::is_directory(folder, code))
+    return {};
+  if (auto parent = make_folder(folder_of(folder)); !parent)
+    return parent;
+  if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
+    return os_error(folder, "make the folder", errno);
+  return sync_folder(folder_of(folder));
+}
+
 caf::expected<draft> draft::create(fs::path target) {
   static std::atomic<unsigned> drafts{0};
   if (auto made = make_folder(folder_of(target)); !made)
@@ -55,8 +66,8 @@ caf::expected<void> draft::write(std::string_view content) {
 
 caf::expected<void> draft::commit() {
   auto file = open_file(path_, O_RDONLY);
-  if (!file || ::fsync(file.get()) != 0)
-    return os_error(path_, "sync", errno);
+  if (auto code = file ? sync_file(file.get()) : errno)
+    return os_error(path_, "sync", code);
   if (::rename(path_.c_str(), target_.c_str()) != 0)
     return os_error(target_, "replace", errno);
   path_.clear();
@@ -138,7 +149,8 @@ int cut_torn_line(int file) {
     return errno;
   if (static_cast<std::uint64_t>(facts.st_size) == end)
     return 0;
-  return ::ftruncate(file, static_cast<off_t>(end)) == 0 && ::fsync(file) == 0 ? 0 : errno;
+  code = cut_file(file, end);
+  return code != 0 ? code : sync_file(file);
 }
 
 } // namespace
@@ -190,15 +202,15 @@ caf::expected<void> line_log::append(std::string_view line, bool durable) {
       code = count == 0 ? ENOSPC : errno;
   }
   if (code != 0) {
-    if (done > 0 && ::ftruncate(descriptor_, before.st_size) != 0)
-      return os_error(path_, "take back a torn line", errno);
+    if (auto again = done > 0 ? cut_file(descriptor_, static_cast<std::uint64_t>(before.st_size)) : 0)
+      return os_error(path_, "take back a torn line", again);
     return os_error(path_, "append", code);
   }
   return durable ? sync() : caf::expected<void>{caf::unit};
 }
 
 caf::expected<void> line_log::sync() const {
-  if (::fdatasync(descriptor_) != 0) // with the file's size, which is all that appending changes
+  if (uninterrupted([&] { return ::fdatasync(descriptor_); }) != 0) // with the file's size, which is all that appending changes
     return os_error(path_, "sync", errno);
   return {};
 }
@@ -248,6 +260,25 @@ std::string fingerprinter::text() const {
     for (auto digit : {byte >> 4, byte & 15})
       result += "0123456789abcdef"[digit];
   return result;
+}
+
+caf::expected<std::string> lines_fingerprint::of(std::uint64_t count) {
+  auto file = open_file(log_, O_RDONLY);
+  if (!file)
+    return os_error(log_, "open", errno);
+  auto code = for_each_piece(file.get(), bytes_, [&](auto piece) {
+    auto end = piece.begin();
+    while (lines_ < count && end != piece.end())
+      lines_ += *end++ == std::byte{'\n'} ? 1 : 0;
+    bytes_ += static_cast<std::uint64_t>(end - piece.begin());
+    hash_.add(piece.first(static_cast<std::size_t>(end - piece.begin())));
+    return lines_ < count;
+  });
+  if (code != 0)
+    return os_error(log_, "read", code);
+  if (lines_ < count)
+    return fail(ec::io_failed, log_.string() + ": has " + std::to_string(lines_) + " lines, not " + std::to_string(count));
+  return hash_.text();
 }
 
 std::string fingerprint(std::string_view bytes) {

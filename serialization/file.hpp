@@ -19,6 +19,9 @@ namespace enn::serialization {
 
 // -- whole files ------------------------------------------------------------------------------------------------------------
 
+/// With what it is in; lasts through a power cut.
+caf::expected<void> make_folder(const std::filesystem::path& folder);
+
 /// A file in the making, beside the place that it is for: NAME.PID-N.tmp. Unless committed it is removed in the end.
 class draft {
 public:
@@ -87,6 +90,20 @@ private:
     void operator()(XXH3_state_s* state) const;
   };
   std::unique_ptr<XXH3_state_s, release> state_;
+};
+
+/// XXH3-128 of the first lines of a log that grows; each byte is read once.
+class lines_fingerprint {
+public:
+  explicit lines_fingerprint(std::filesystem::path log) : log_(std::move(log)) {}
+  /// Of the first `count` lines with their newlines; no fewer than in the call before. Error: ec::io_failed, also if the file
+  /// has fewer lines.
+  caf::expected<std::string> of(std::uint64_t count);
+
+private:
+  std::filesystem::path log_;
+  fingerprinter hash_;
+  std::uint64_t lines_ = 0, bytes_ = 0; // that are hashed
 };
 
 /// XXH3-128 of bytes, 32 hex digits.

@@ -410,7 +410,7 @@ void hdf5_file::add_dataset(const std::string& name, number type, const std::vec
     return;
   auto offset = H5Dget_offset(made), size = static_cast<haddr_t>(H5Dget_storage_size(made));
   if (offset != HADDR_UNDEF && size > 0 && parts_->good())
-    parts_->out.code = ::posix_fallocate(parts_->out.file, static_cast<off_t>(offset), static_cast<off_t>(size));
+    parts_->out.code = claim_space(parts_->out.file, offset, size);
   parts_->datasets[name] = std::move(made);
 }
 
@@ -463,8 +463,8 @@ caf::expected<void> hdf5_file::close() {
     return os_error(it.path, "read", errno);
   if (auto code = write_at(it.written.get(), bytes_of(*seal), 0))
     return os_error(it.path, "write", code);
-  if (::fsync(it.written.get()) != 0)
-    return os_error(it.path, "sync", errno);
+  if (auto code = sync_file(it.written.get()))
+    return os_error(it.path, "sync", code);
   return {};
 }
 

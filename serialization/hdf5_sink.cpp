@@ -63,8 +63,8 @@ herr_t sink_write(H5FD_t* file, H5FD_mem_t, hid_t, haddr_t offset, std::size_t s
 
 herr_t sink_truncate(H5FD_t* file, hid_t, hbool_t) {
   auto& out = *self(file)->out;
-  if (out.code == 0 && ::ftruncate(out.file, static_cast<off_t>(self(file)->allocated)) != 0)
-    out.code = errno;
+  if (out.code == 0)
+    out.code = cut_file(out.file, self(file)->allocated);
   self(file)->end = self(file)->allocated;
   return 0;
 }

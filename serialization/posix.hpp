@@ -47,8 +47,37 @@ private:
   int number_;
 };
 
+/// Makes a call that answers -1 and errno until no signal interrupts it.
+template <class Call>
+inline int uninterrupted(Call&& call) {
+  int answer;
+  do
+    answer = call();
+  while (answer == -1 && errno == EINTR);
+  return answer;
+}
+
 inline descriptor open_file(const fs::path& path, int flags) {
-  return descriptor{::open(path.c_str(), flags | O_CLOEXEC, 0666)};
+  return descriptor{uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0666); })};
+}
+
+/// 0 or errno.
+inline int sync_file(int file) {
+  return uninterrupted([&] { return ::fsync(file); }) == 0 ? 0 : errno;
+}
+
+/// 0 or errno.
+inline int cut_file(int file, std::uint64_t size) {
+  return uninterrupted([&] { return ::ftruncate(file, static_cast<off_t>(size)); }) == 0 ? 0 : errno;
+}
+
+/// So that a write there cannot find the disk full; 0 or errno.
+inline int claim_space(int file, std::uint64_t offset, std::uint64_t size) {
+  int code;
+  do
+    code = ::posix_fallocate(file, static_cast<off_t>(offset), static_cast<off_t>(size));
+  while (code == EINTR);
+  return code;
 }
 
 /// All of `bytes` at `offset`; 0 or errno.
@@ -102,20 +131,9 @@ inline fs::path folder_of(const fs::path& path) {
 /// A new name in a folder lasts through a power cut only once the folder is synced.
 inline caf::expected<void> sync_folder(const fs::path& folder) {
   auto file = open_file(folder, O_RDONLY | O_DIRECTORY);
-  if (!file || ::fsync(file.get()) != 0)
-    return os_error(folder, "sync the folder", errno);
+  if (auto code = file ? sync_file(file.get()) : errno)
+    return os_error(folder, "sync the folder", code);
   return {};
-}
-
-inline caf::expected<void> make_folder(const fs::path& folder) {
-  std::error_code code;
-  if (fs::is_directory(folder, code))
-    return {};
-  if (auto parent = make_folder(folder_of(folder)); !parent)
-    return parent;
-  if (::mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST)
-    return os_error(folder, "make the folder", errno);
-  return sync_folder(folder_of(folder));
 }
 
 inline std::span<const std::byte> bytes_of(std::string_view text) {

@@ -167,6 +167,22 @@ void check_range(std::uint32_t first, std::uint32_t count) {
          "a power of two of leases at a multiple of it", std::to_string(first) + "+" + std::to_string(count));
 }
 
+void put_health(wire::Health::Builder to, const model::numeric_health& x) {
+  to.setNonfinite(x.nonfinite);
+  to.setFirstNode(x.first_node);
+  to.setInputsFinite(x.inputs_finite);
+  to.setParametersFinite(x.parameters_finite);
+  to.setLargest(x.largest);
+  to.setOutOfRange(!x.in_range);
+  put_list(to.initInputRows(static_cast<unsigned>(x.input_rows.size())), x.input_rows);
+  put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
+}
+
+model::numeric_health get_health(wire::Health::Reader from, const bounds& limits) {
+  return {from.getNonfinite(), from.getFirstNode(), from.getInputsFinite(), from.getParametersFinite(), from.getLargest(),
+          !from.getOutOfRange(), get_rows(from.getInputRows(), limits.rows), get_rows(from.getRows(), limits.rows)};
+}
+
 std::uint64_t numbers_expected(model::lease_kind kind, std::uint64_t rows, const bounds& limits) {
   switch (kind) {
     case model::lease_kind::train: return limits.parameters;
@@ -237,17 +253,12 @@ msg<wire::Block> write(const block& x) {
     auto rungs = to.initRungs(static_cast<unsigned>(x.rungs.size()));
     std::transform(x.rungs.begin(), x.rungs.end(), rungs.begin(), [](model::rung r) { return static_cast<capnp::byte>(r); });
     put_list(to.initLosses(static_cast<unsigned>(x.losses.size())), x.losses);
-    auto health = to.initHealth();
-    health.setNonfinite(x.health.nonfinite);
-    health.setFirstNode(x.health.first_node);
-    health.setInputsFinite(x.health.inputs_finite);
-    health.setParametersFinite(x.health.parameters_finite);
-    health.setLargest(x.health.largest);
+    put_health(to.initHealth(), x.health);
     to.setSize(x.numbers.size());
     put(to.initChunks(static_cast<unsigned>(chunks_of(x.numbers.size()))), x.numbers);
     put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
     to.setHash(hash_of(x));
-  }, hint(x.numbers.size(), x.rows.size() + x.rungs.size() + x.losses.size()));
+  }, hint(x.numbers.size(), x.rows.size() + x.rungs.size() + x.losses.size() + x.health.rows.size() + x.health.input_rows.size()));
 }
 
 namespace {
@@ -265,12 +276,7 @@ block get_head(wire::Block::Reader from, const bounds& limits) {
     x.rungs.push_back(get_rung(rung));
   exactly("losses", from.getLosses().size(), x.kind == model::lease_kind::predict ? 0 : limits.losses);
   x.losses = get_list<double>(from.getLosses());
-  auto health = from.getHealth();
-  x.health.nonfinite = health.getNonfinite();
-  x.health.first_node = health.getFirstNode();
-  x.health.inputs_finite = health.getInputsFinite();
-  x.health.parameters_finite = health.getParametersFinite();
-  x.health.largest = health.getLargest();
+  x.health = get_health(from.getHealth(), limits);
   x.rows = get_rows(from.getRows(), limits.lease_rows);
   exactly("size", from.getSize(), numbers_expected(x.kind, x.rows.size(), limits));
   x.hash = from.getHash();

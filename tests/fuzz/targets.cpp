@@ -167,7 +167,7 @@ block block_of(model::lease_kind kind) {
   b.first = 4;
   b.count = 2;
   b.rungs = {model::rung::fast, model::rung::master};
-  b.health = {3, "head.base", true, false, 1e30};
+  b.health = {3, "head.base", true, false, 1e30, false, {5}, {5, 6}};
   if (kind != model::lease_kind::predict)
     b.losses = {0.5, std::numeric_limits<double>::quiet_NaN()};
   if (kind == model::lease_kind::train)

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <random>
 
 namespace enn::serialization {
@@ -344,8 +345,9 @@ TEST_F(checkpoints, beyond_the_newest_go_but_never_the_best) {
   for (std::int64_t step : {100, 200, 300, 400, 500})
     ASSERT_TRUE(place->save(example(step), step == 200));
   EXPECT_EQ(names(), (std::vector<std::string>{"best", "last", "step-00000200.h5", "step-00000400.h5", "step-00000500.h5"}));
-  EXPECT_EQ(*read_file(folder / "last"), "step-00000500.h5\n");
-  EXPECT_EQ(*read_file(folder / "best"), "step-00000200.h5\n");
+  EXPECT_EQ(*read_file(folder / "last"), "step-00000500.h5\nxxh3-128 " + fingerprint("step-00000500.h5") + "\n");
+  EXPECT_EQ(*place->named("last"), 500);
+  EXPECT_EQ(*place->named("best"), 200);
   std::vector<std::string> skipped;
   EXPECT_EQ(place->load_last(skipped)->step, 500);
   EXPECT_TRUE(skipped.empty());
@@ -367,6 +369,57 @@ TEST_F(checkpoints, last_and_best_are_never_removed_whatever_the_history) {
       ASSERT_TRUE(last && last->step == step && skipped.empty());
       ASSERT_EQ(best_step(), best);
     }
+  }
+}
+
+/// A folder as a set of steps, some of them damaged.
+struct history {
+  std::map<std::int64_t, bool> good; // by step
+  std::int64_t last = -1, best = -1;
+  std::vector<std::int64_t> steps() const {
+    std::vector<std::int64_t> result;
+    for (auto it = good.rbegin(); it != good.rend(); ++it)
+      result.push_back(it->first);
+    return result;
+  }
+  void save(std::int64_t step, bool is_best, std::size_t keep) {
+    good[step] = true; // it is read back before anything is removed
+    last = step;
+    best = is_best ? step : best;
+    for (auto gone : superfluous(steps(), last, best, keep))
+      good.erase(gone);
+  }
+  /// Where a resume begins: the newest good one up to the last.
+  std::int64_t start() const {
+    for (auto it = good.rbegin(); it != good.rend(); ++it)
+      if (it->second && it->first <= last)
+        return it->first;
+    return 0;
+  }
+};
+
+TEST_F(checkpoints, that_are_kept_always_have_a_good_one_among_them) {
+  std::mt19937 random{7};
+  for (int number = 0; number < 100'000; ++number) {
+    history h;
+    auto keep = 1 + random() % 4;
+    std::int64_t step = 0;
+    for (int event = 0; event < 12; ++event)
+      switch (random() % 4) {
+        case 0: // a disk spoils any of them
+          if (!h.good.empty())
+            std::next(h.good.begin(), static_cast<std::ptrdiff_t>(random() % h.good.size()))->second = false;
+          break;
+        case 1: // a resume, which steps back over what is damaged
+          step = h.start();
+          break;
+        default:
+          h.save(++step, random() % 3 == 0, keep);
+          ASSERT_EQ(h.start(), step) << "the one just saved, in history " << number;
+          ASSERT_TRUE(h.best < 0 || h.good.contains(h.best)) << number;
+          auto up_to = static_cast<std::size_t>(std::distance(h.good.begin(), h.good.upper_bound(step)));
+          ASSERT_LE(up_to, keep + 1) << number;
+      }
   }
 }
 
@@ -422,23 +475,32 @@ TEST_F(checkpoints, are_found_without_the_pointer_files) {
   std::vector<std::string> skipped;
   EXPECT_EQ(code_of(place->load_last(skipped).error()), ec::io_failed);
   ASSERT_TRUE(place->save(example(5), true));
-  for (auto text : {"", "../../etc/passwd\n", "step-00000005.h5", "step-5.h5\n"}) {
+  auto of_another = "step-00000004.h5\nxxh3-128 " + fingerprint("step-00000005.h5") + "\n";
+  for (const std::string& text : {std::string{}, std::string{"../../etc/passwd\n"}, std::string{"step-00000005.h5"},
+                                  std::string{"step-5.h5\n"}, of_another}) {
     overwrite(folder / "last", text);
+    skipped.clear();
     EXPECT_EQ(place->load_last(skipped)->step, 5) << text;
+    ASSERT_EQ(skipped.size(), 1u);
+    EXPECT_NE(skipped[0].find("last: damaged"), std::string::npos) << skipped[0];
   }
   fs::remove(folder / "last");
+  skipped.clear();
   EXPECT_EQ(place->load_last(skipped)->step, 5);
   EXPECT_TRUE(skipped.empty());
   ASSERT_TRUE(write_file(folder / "last", "step-00000009.h5\n"));
+  skipped.clear();
   EXPECT_EQ(place->load_last(skipped)->step, 5);
   EXPECT_EQ(skipped.size(), 1u);
 }
 
 TEST_F(checkpoints, that_a_crash_left_half_written_are_swept) {
-  overwrite(folder / "step-00000005.h5.123-1.tmp", "half");
+  const auto ours = "step-00000005.h5." + std::to_string(::getpid()) + "-1.tmp"; // of another thread, say
+  overwrite(folder / "step-00000005.h5.999999999-1.tmp", "half");
+  overwrite(folder / ours, "in the making");
   overwrite(folder / "notes.txt", "mine");
   ASSERT_TRUE(checkpoint_folder::open(folder, 3));
-  EXPECT_EQ(names(), std::vector<std::string>{"notes.txt"});
+  EXPECT_EQ(names(), (std::vector<std::string>{"notes.txt", ours}));
 }
 
 } // namespace

@@ -1,0 +1,80 @@
+#include "meeting_point.hpp"
+#include "command.hpp"
+
+#include <enn/serialization/file.hpp>
+
+#include <spdlog/spdlog.h>
+
+namespace enn::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path control_of(const fs::path& run) {
+  return run / "control";
+}
+
+caf::expected<serialization::credentials> load(const fs::path& folder) {
+  auto own = serialization::load_credentials(folder);
+  if (own && own->days_left < 30)
+    spdlog::warn("the certificates in {} end in {}", folder.string(), counted(static_cast<std::uint64_t>(own->days_left), "days"));
+  return own;
+}
+
+/// Those of an earlier start still serve, so that nodes which wait for the run find it again.
+caf::expected<serialization::credentials> credentials_of_run(const fs::path& run) {
+  std::error_code ignored;
+  auto folder = control_of(run);
+  if (fs::exists(folder / "node.pem", ignored))
+    if (auto old = serialization::load_credentials(folder))
+      return old;
+  return serialization::make_credentials(folder);
+}
+
+} // namespace
+
+caf::expected<meeting_point> open_meeting_point(const std::string& where, const std::string& cluster, const fs::path& run) {
+  auto at = actors::parse_address(where);
+  if (!at)
+    return at.error();
+  if (cluster.empty() && !actors::is_loopback(*at))
+    return fail(ec::bad_usage, "other machines can reach " + to_string(*at) + ", so both sides need certificates of one cluster: run "
+                                 "enn cluster init, then add --cluster cluster/coordinator");
+  auto own = cluster.empty() ? credentials_of_run(run) : load(cluster);
+  if (!own)
+    return own.error();
+  return meeting_point{std::move(*at), std::move(*own)};
+}
+
+caf::expected<void> announce(const fs::path& run, const actors::address& at) {
+  std::error_code problem;
+  fs::create_directories(control_of(run), problem);
+  return serialization::write_file(control_of(run) / "address", to_string(at) + "\n");
+}
+
+caf::expected<meeting_point> find_meeting_point(const std::string& where, const std::string& cluster) {
+  std::error_code ignored;
+  auto text = where;
+  bool folder = fs::is_directory(where, ignored);
+  if (folder) {
+    auto file = control_of(where) / "address";
+    if (!fs::exists(file, ignored))
+      return fail(ec::bad_usage, where + " is no run with a port: " + file.string() + " is missing; enn train --nodes opens one");
+    auto content = serialization::read_file(file);
+    if (!content)
+      return content.error();
+    text = content->substr(0, content->find('\n'));
+  }
+  auto at = actors::parse_address(text);
+  if (!at)
+    return at.error();
+  if (cluster.empty() && !folder)
+    return fail(ec::bad_usage, "to reach " + text + " certificates are needed: add --cluster and this machine's folder of "
+                                 "enn cluster init, or give the folder of a run on this machine instead of an address");
+  auto own = load(cluster.empty() ? control_of(where) : fs::path{cluster});
+  if (!own)
+    return own.error();
+  return meeting_point{std::move(*at), std::move(*own)};
+}
+
+} // namespace enn::apps

@@ -1,0 +1,25 @@
+/// Where the coordinator of a run and its nodes meet: the address, and the certificates that both hold. A run that opens a port
+/// keeps both in RUN/control/, for nodes and commands on the same machine.
+#pragma once
+#include <enn/actors/network.hpp>
+
+#include <filesystem>
+#include <string>
+
+namespace enn::apps {
+
+struct meeting_point {
+  actors::address at;
+  serialization::credentials own;
+};
+
+/// For a coordinator. `where`: the address to listen at; `cluster`: a folder of enn cluster init, or empty: certificates of the
+/// run's own, for loopback addresses only. ec::bad_usage for any other address without a cluster.
+caf::expected<meeting_point> open_meeting_point(const std::string& where, const std::string& cluster, const std::filesystem::path& run);
+/// Tells those who look into the run's folder.
+caf::expected<void> announce(const std::filesystem::path& run, const actors::address& at);
+
+/// For nodes and commands. `where`: an address, or the folder of a run on this machine. `cluster`: may be empty for a run's folder.
+caf::expected<meeting_point> find_meeting_point(const std::string& where, const std::string& cluster);
+
+} // namespace enn::apps

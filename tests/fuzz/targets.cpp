@@ -167,7 +167,7 @@ block block_of(model::lease_kind kind) {
   b.first = 4;
   b.count = 2;
   b.rungs = {model::rung::fast, model::rung::master};
-  b.health = {3, "head.base", true, false, 1e30};
+  b.health = {3, "head.base", true, false, 1e30, false, {5}, {5, 6}};
   if (kind != model::lease_kind::predict)
     b.losses = {0.5, std::numeric_limits<double>::quiet_NaN()};
   if (kind == model::lease_kind::train)
@@ -189,7 +189,9 @@ std::uint64_t number_after(const std::string& text, std::string_view before) {
 /// Nobody who means harm sends a wrong hash, and no fuzzer finds the right one: it is put in where it is all that is wrong.
 std::optional<bytes> block_arrives(input words) {
   auto read_it = [](const auto& m) { return read(m, limits()); };
-  auto x = read_it(from_words<wire::Block>(words));
+  auto m = from_words<wire::Block>(words);
+  promise(!is_bulky(m), "too large for one message");
+  auto x = read_it(m);
   if (x || text_of(x.error()).find("block: hash: ") != 0)
     return message_survives<wire::Block>(words, read_it);
   auto right = number_after(text_of(x.error()), "expected "), wrong = number_after(text_of(x.error()), "found ");

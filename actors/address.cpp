@@ -12,16 +12,6 @@
 namespace enn::actors {
 namespace {
 
-/// What getaddrinfo makes of a host that is written as numbers; nothing for a name.
-std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> numeric(const std::string& host) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_flags = AI_NUMERICHOST;
-  hints.ai_socktype = SOCK_STREAM;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0)
-    found = nullptr;
-  return {found, ::freeaddrinfo};
-}
-
 bool parse_port(std::string_view text, std::uint16_t& port) {
   auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
   return problem == std::errc{} && end == text.data() + text.size();
@@ -50,43 +40,36 @@ std::string read_address(const std::string& text, address& into) {
 
 } // namespace
 
-caf::expected<address> parse_address(const std::string& text, bool listening) {
+caf::expected<address> parse_address(const std::string& text) {
   address result;
-  auto problem = read_address(text, result);
-  if (problem.empty() && result.port == 0 && !listening)
-    problem = "nobody listens on port 0";
-  if (!problem.empty())
-    return fail(ec::bad_usage, "\"" + text + "\" is no address: " + problem + "; expected HOST:PORT, HOST or PORT, such as "
-                                 + (listening ? "0.0.0.0:7411" : "10.0.0.1:7411 or [::1]:7411"));
+  if (auto problem = read_address(text, result); !problem.empty())
+    return fail(ec::bad_usage, "'" + text + "' is no address: " + problem
+                                 + "; expected HOST:PORT, HOST or PORT, such as 10.0.0.1:7411 or [::1]:7411");
   return result;
 }
 
 std::string to_string(const address& a) {
-  bool brackets = a.host.find(':') != std::string::npos;
-  return (brackets ? "[" + a.host + "]" : a.host) + ":" + std::to_string(a.port);
+  bool six = a.host.find(':') != std::string::npos;
+  return (six ? "[" + a.host + "]" : a.host) + ":" + std::to_string(a.port);
 }
 
-bool is_loopback(const std::string& host) {
-  if (host == "localhost")
+bool is_loopback(const address& a) {
+  if (a.host == "localhost")
     return true;
-  auto found = numeric(host);
-  if (!found)
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_flags = AI_NUMERICHOST; // a name that looks like one of these numbers may lead anywhere
+  hints.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(a.host.c_str(), nullptr, &hints, &found) != 0)
     return false;
+  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, ::freeaddrinfo};
   if (found->ai_family == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, found->ai_addr, sizeof v4);
-    return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+    sockaddr_in four{};
+    std::memcpy(&four, found->ai_addr, sizeof four);
+    return ntohl(four.sin_addr.s_addr) >> 24 == 127;
   }
-  sockaddr_in6 v6{};
-  std::memcpy(&v6, found->ai_addr, sizeof v6);
-  return found->ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
-}
-
-caf::expected<void> check_listening(const address& a, bool of_cluster) {
-  if (of_cluster || is_loopback(a.host))
-    return {};
-  return fail(ec::bad_usage, to_string(a) + " can be reached from other machines, which needs the credentials of a cluster: make them "
-                                            "with enn cluster init, then add --cluster cluster/coordinator");
+  sockaddr_in6 six{};
+  std::memcpy(&six, found->ai_addr, sizeof six);
+  return found->ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six.sin6_addr);
 }
 
 } // namespace enn::actors

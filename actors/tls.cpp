@@ -137,7 +137,6 @@ std::size_t tls_session::pending() const {
 
 caf::expected<tls> tls::make(const serialization::credentials& c) {
   tls result;
-  result.cluster_ = c.cluster;
   result.context_ = {SSL_CTX_new(TLS_method()), SSL_CTX_free};
   auto* context = result.context_.get();
   auto failed = [](const std::string& what) {
@@ -149,11 +148,11 @@ caf::expected<tls> tls::make(const serialization::credentials& c) {
   if (context == nullptr || SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1)
     return failed("TLS 1.3 is not to be had");
   if (SSL_CTX_use_certificate_file(context, c.certificate.c_str(), SSL_FILETYPE_PEM) != 1)
-    return failed(c.certificate.string());
+    return failed(c.certificate);
   if (SSL_CTX_use_PrivateKey_file(context, c.key.c_str(), SSL_FILETYPE_PEM) != 1)
-    return failed(c.key.string());
-  if (SSL_CTX_load_verify_file(context, c.ca.c_str()) != 1)
-    return failed(c.ca.string());
+    return failed(c.key);
+  if (SSL_CTX_load_verify_file(context, c.authority.c_str()) != 1)
+    return failed(c.authority);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_max_cert_list(context, 16 << 10); // what a stranger may send us as certificates
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);

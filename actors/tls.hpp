@@ -51,13 +51,10 @@ public:
   static caf::expected<tls> make(const serialization::credentials& c);
   caf::expected<tls_session> server(int socket) const;
   caf::expected<tls_session> client(int socket) const;
-  /// The identity of the cluster.
-  const std::string& cluster() const { return cluster_; }
 
 private:
   caf::expected<tls_session> session(int socket) const;
   std::shared_ptr<ssl_ctx_st> context_;
-  std::string cluster_;
 };
 
 } // namespace enn::actors

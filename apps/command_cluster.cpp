@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp> // slow to compile
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 
 namespace enn::apps {
@@ -27,11 +26,11 @@ std::string joined(const fs::path& folder, const std::vector<std::string>& names
 
 caf::expected<void> init(const cluster_options& o) {
   auto names = o.nodes.empty() ? std::vector<std::string>{"coordinator", "node"} : o.nodes;
-  auto done = serialization::make_cluster(o.folder, names);
+  auto done = serialization::init_cluster(o.folder, names);
   if (!done)
     return done.error();
   fs::path folder = o.folder;
-  say("cluster", done->cluster + "\n" + (done->new_ca ? "a new CA; " : "the CA that was there; ") + (folder / "ca.key").string()
+  say("cluster", done->cluster + "\n" + (done->new_authority ? "a new CA; " : "the CA that was there; ") + (folder / "ca.key").string()
                    + " makes more machines, so keep it where nobody else reads it");
   if (!done->made.empty())
     say("made", joined(folder, done->made));
@@ -39,21 +38,18 @@ caf::expected<void> init(const cluster_options& o) {
     say("kept", joined(folder, done->kept));
   auto word = [&](const std::string& name) { return shell_word((folder / name).string()); };
   say("next", "copy each machine its folder and nothing else, such as: scp -rp " + word(names.back()) + " HOST:\n"
-                "on one:        enn train CONFIG.toml --nodes 0.0.0.0:7411 --cluster " + word(names.front()) + "\n"
-                "on the others: enn node start --join HOST:7411 --cluster " + shell_word(names.back()));
+                "on one:        enn train CONFIG.toml --nodes 0.0.0.0 --cluster " + word(names.front()) + "\n"
+                "on the others: enn node start --join HOST --cluster " + shell_word(names.back()));
   return {};
 }
 
 std::string state_of(const caf::expected<serialization::credentials>& c) {
-  if (!c)
-    return text_of(c.error());
-  auto left = std::chrono::duration_cast<std::chrono::hours>(c->expires - std::chrono::system_clock::now());
-  return "good for " + counted(static_cast<std::uint64_t>(left.count() / 24), "days");
+  return c ? "good for " + counted(static_cast<std::uint64_t>(c->days_left), "days") : text_of(c.error());
 }
 
 /// The CA, and a line for each machine.
 caf::expected<void> show_cluster(const fs::path& folder) {
-  auto cluster = serialization::make_cluster(folder, {}); // there is a CA, so this makes nothing
+  auto cluster = serialization::init_cluster(folder, {}); // there is a CA, so this makes nothing
   if (!cluster)
     return cluster.error();
   say("cluster", cluster->cluster);
@@ -85,7 +81,7 @@ caf::expected<void> show(const cluster_options& o) {
   if (!c)
     return c.error();
   say("cluster", c->cluster);
-  say(c->subject, state_of(c));
+  say("machine", state_of(c));
   return {};
 }
 

@@ -65,8 +65,8 @@ TEST_F(ClusterTest, the_identity_is_the_fingerprint_that_openssl_shows) {
   ASSERT_EQ(shown.size(), 65u);
   shown.pop_back();
   expect(made, 0, {shown});
-  expect(enn("cluster show c"), 0, {shown, "a ", "good for 3,649 days"});
-  expect(enn("cluster show c/a"), 0, {shown, "good for 3,649 days"});
+  expect(enn("cluster show c"), 0, {shown, "a ", "good for 824 days"});
+  expect(enn("cluster show c/a"), 0, {shown, "good for 824 days"});
 }
 
 TEST_F(ClusterTest, init_again_adds_machines_and_keeps_the_others) {

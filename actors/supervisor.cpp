@@ -345,7 +345,9 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
   st.supervise(workers);
   self->delayed_send(self, st.rules.lease_deadline / 4, caf::tick_atom_v);
   return {
-    [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) { self->state.take(m, weights, source); },
+    [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) {
+      self->state.take(m, weights, source);
+    },
     [=](done_atom, std::uint64_t job, const msg<wire::Block>& m) { self->state.finish(job, m); },
     [=](restart_atom, std::uint64_t timer) { self->state.workers->on_timer(timer); },
     [=](caf::tick_atom) {

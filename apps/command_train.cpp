@@ -301,7 +301,8 @@ caf::expected<void> train(const train_options& o) {
     if (auto swept = serialization::sweep_drafts(place); !swept)
       return swept.error();
   auto workers = workers_of(*settings);
-  auto each = o.processes == 0 || settings->run.workers > 0 ? workers : std::max<std::uint32_t>(1, workers / static_cast<std::uint32_t>(o.processes));
+  bool divide = o.processes > 0 && settings->run.workers == 0; // the cores
+  auto each = divide ? std::max<std::uint32_t>(1, workers / static_cast<std::uint32_t>(o.processes)) : workers;
   auto others = helpers::make(o, *ready, each);
   if (!others)
     return others.error();

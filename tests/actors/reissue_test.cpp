@@ -29,7 +29,8 @@ std::vector<fault_place> places_of_leases(const tiny& t, lease_kind kind) {
   std::vector<std::uint64_t> rows{0, 1};
   std::vector<float> numbers(std::max(version->tensors.weights.size(), rows.size() * static_cast<std::size_t>(t.data->target_size())));
   auto gradient = std::span{numbers}.first(kind == lease_kind::train ? version->tensors.weights.size() : 0);
-  auto predictions = std::span{numbers}.first(kind == lease_kind::predict ? rows.size() * static_cast<std::size_t>(t.data->target_size()) : 0);
+  auto size = rows.size() * static_cast<std::size_t>(t.data->target_size());
+  auto predictions = std::span{numbers}.first(kind == lease_kind::predict ? size : 0);
   auto all = model::test::places_of([&](const number_fault& watch) {
     computer.compute({kind, 0, t.data.get(), rows, 1, rung::fast, &watch}, version->tensors.weights, gradient, predictions);
   });
@@ -337,7 +338,8 @@ TEST_F(reissue, ends_training_with_the_rows_whose_features_are_not_finite) {
   auto folder = fresh_folder("run");
   auto request = request_for(t, folder, 2);
   request.rules.number_faults = [&](std::uint64_t, lease& l) -> number_fault {
-    return l.kind == lease_kind::train && l.step == 4 ? reissue_of_predictions::spoil(l, row, number_place::kind::input, "x") : number_fault{};
+    bool now = l.kind == lease_kind::train && l.step == 4;
+    return now ? reissue_of_predictions::spoil(l, row, number_place::kind::input, "x") : number_fault{};
   };
   auto outcome = run_threads(std::move(request));
   ASSERT_FALSE(outcome);

@@ -357,13 +357,13 @@ struct actors_escalation : ::testing::Test {
 };
 
 TEST_F(actors_escalation, of_a_worker_goes_through_supervisor_and_node_to_a_clean_end) {
-  expect_escalation<std::uint64_t, msg<wire::Lease>, weights_ptr>(
+  expect_escalation<std::uint64_t, msg<wire::Lease>, weights_ptr, rows_ptr>(
     "worker", 6 * 4 * 4,
     {"node failed 4 times", "supervisor failed 4 times", "worker 0 failed 6 times", "injected fault at"});
 }
 
 TEST_F(actors_escalation, of_a_supervisor_goes_through_the_node_to_a_clean_end) {
-  expect_escalation<msg<wire::Lease>, weights_ptr>("supervisor", 4 * 4,
+  expect_escalation<msg<wire::Lease>, weights_ptr, rows_ptr>("supervisor", 4 * 4,
                                                    {"node failed 4 times", "supervisor failed 4 times", "injected fault at"});
 }
 

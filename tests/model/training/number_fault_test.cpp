@@ -116,9 +116,8 @@ struct lease_of_a_run {
     bool train = kind == lease_kind::train;
     numbers.assign(train ? tensors.weights.size() : rows.size() * static_cast<std::size_t>(data->target_size()), 0);
     auto whole = std::span{numbers};
-    return computer->compute({kind, 0, data.get(), rows, denominator_of(*data, rows), start, fault}, tensors.weights, train ? whole : whole.first(0),
-                             train ? whole.first(0) : whole)
-      .health;
+    lease_request request{kind, 0, data.get(), rows, denominator_of(*data, rows), start, fault};
+    return computer->compute(request, tensors.weights, train ? whole : whole.first(0), train ? whole.first(0) : whole).health;
   }
 
   /// All that the lease computes but views, which have no memory of their own.

@@ -7,76 +7,69 @@
 #include <charconv>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 namespace enn::actors {
 namespace {
 
-/// What getaddrinfo makes of a host that is written as numbers; nothing for a name.
-std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> numeric(const std::string& host) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_flags = AI_NUMERICHOST;
-  hints.ai_socktype = SOCK_STREAM;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0)
-    found = nullptr;
-  return {found, ::freeaddrinfo};
+bool parse_port(std::string_view text, std::uint16_t& port) {
+  auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return problem == std::errc{} && end == text.data() + text.size();
+}
+
+/// What is wrong with it, or nothing.
+std::string read_address(const std::string& text, address& into) {
+  if (parse_port(text, into.port))
+    return {};
+  bool brackets = text.starts_with('[');
+  auto end = brackets ? text.find(']') : std::min(text.find(':'), text.size());
+  if (text.empty() || end == std::string::npos)
+    return "it has no end";
+  auto host = brackets ? text.substr(1, end - 1) : text.substr(0, end);
+  auto rest = text.substr(brackets ? end + 1 : end);
+  if (host.find_first_of(" \t\n/@") != std::string::npos || host.size() > 255 || (brackets && host.empty()))
+    return "\"" + host + "\" is no host";
+  if (!brackets && rest.find(':', 1) != std::string::npos)
+    return "an IPv6 address stands in brackets";
+  if (!rest.empty() && (!rest.starts_with(':') || !parse_port(std::string_view{rest}.substr(1), into.port)))
+    return "\"" + rest + "\" is no port from 0 to 65535";
+  if (!host.empty())
+    into.host = host;
+  return {};
 }
 
 } // namespace
 
-caf::expected<address> parse_address(const std::string& text, bool listening) {
-  auto wrong = [&](const std::string& why) {
-    return fail(ec::bad_usage, "\"" + text + "\" is no address: " + why + "; expected HOST:PORT, such as "
-                                 + (listening ? "0.0.0.0:7411" : "10.0.0.1:7411") + ", or only PORT for this machine");
-  };
+caf::expected<address> parse_address(const std::string& text) {
   address result;
-  auto colon = text.rfind(':');
-  auto port = colon == std::string::npos ? text : text.substr(colon + 1);
-  auto host = colon == std::string::npos ? "" : text.substr(0, colon);
-  if (text.starts_with('[') && (!host.ends_with(']') || host.size() < 3))
-    return wrong("the brackets of an IPv6 address are followed by :PORT");
-  if (host.starts_with('['))
-    host = host.substr(1, host.size() - 2);
-  else if (host.find(':') != std::string::npos)
-    return wrong("an IPv6 address stands in brackets");
-  auto end = port.data() + port.size();
-  auto number = std::from_chars(port.data(), end, result.port);
-  if (number.ec != std::errc{} || number.ptr != end)
-    return wrong(port.empty() ? "the port is missing" : "\"" + port + "\" is not a port from 0 to 65535");
-  if (result.port == 0 && !listening)
-    return wrong("nobody listens on port 0");
-  if (host.find_first_of(" \t/@") != std::string::npos || host.size() > 255)
-    return wrong("\"" + host + "\" is no host");
-  if (!host.empty())
-    result.host = host;
+  if (auto problem = read_address(text, result); !problem.empty())
+    return fail(ec::bad_usage, "'" + text + "' is no address: " + problem
+                                 + "; expected HOST:PORT, HOST or PORT, such as 10.0.0.1:7411 or [::1]:7411");
   return result;
 }
 
 std::string to_string(const address& a) {
-  bool brackets = a.host.find(':') != std::string::npos;
-  return (brackets ? "[" + a.host + "]" : a.host) + ":" + std::to_string(a.port);
+  bool six = a.host.find(':') != std::string::npos;
+  return (six ? "[" + a.host + "]" : a.host) + ":" + std::to_string(a.port);
 }
 
-bool is_loopback(const std::string& host) {
-  if (host == "localhost")
+bool is_loopback(const address& a) {
+  if (a.host == "localhost")
     return true;
-  auto found = numeric(host);
-  if (!found)
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_flags = AI_NUMERICHOST; // a name that looks like one of these numbers may lead anywhere
+  hints.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(a.host.c_str(), nullptr, &hints, &found) != 0)
     return false;
+  std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, ::freeaddrinfo};
   if (found->ai_family == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, found->ai_addr, sizeof v4);
-    return ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+    sockaddr_in four{};
+    std::memcpy(&four, found->ai_addr, sizeof four);
+    return ntohl(four.sin_addr.s_addr) >> 24 == 127;
   }
-  sockaddr_in6 v6{};
-  std::memcpy(&v6, found->ai_addr, sizeof v6);
-  return found->ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
-}
-
-caf::expected<void> check_listening(const address& a, bool of_cluster) {
-  if (of_cluster || is_loopback(a.host))
-    return {};
-  return fail(ec::bad_usage, to_string(a) + " can be reached from other machines, which needs the credentials of a cluster: make them "
-                                            "with enn cluster init, then give --credentials cluster/coordinator here");
+  sockaddr_in6 six{};
+  std::memcpy(&six, found->ai_addr, sizeof six);
+  return found->ai_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six.sin6_addr);
 }
 
 } // namespace enn::actors

@@ -59,10 +59,10 @@ void agent_state::try_now() {
   trying = true;
   if (gate)
     return join();
-  self->request(setup.dialer, rules.request_timeout, caf::connect_atom_v, setup.coordinator.host, setup.coordinator.port)
+  self->request(setup.dialler, rules.request_timeout, caf::connect_atom_v)
     .then(
-      [this](const caf::strong_actor_ptr& found) {
-        gate = caf::actor_cast<gate_actor>(found);
+      [this](const gate_actor& found) {
+        gate = found;
         self->monitor(gate);
         join();
       },
@@ -177,7 +177,7 @@ void agent_state::end(const caf::error& why) {
   stopping = true;
   if (node)
     self->send_exit(node, caf::exit_reason::user_shutdown);
-  self->send_exit(setup.dialer, caf::exit_reason::user_shutdown);
+  self->send_exit(setup.dialler, caf::exit_reason::user_shutdown);
   self->quit(why);
 }
 

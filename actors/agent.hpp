@@ -1,7 +1,6 @@
 /// What keeps a node process at work: finds the gate of a coordinator, joins its run with a node, and does so again whenever
 /// either is lost. See AGENT in interfaces.hpp.
 #pragma once
-#include <enn/actors/address.hpp>
 #include <enn/actors/interfaces.hpp>
 #include <enn/actors/policy.hpp>
 
@@ -11,8 +10,7 @@ struct agent_setup {
   std::string cluster, name;
   std::uint32_t workers = 1;
   bool once = false;      // end when the run is over, instead of waiting for the next one
-  dialer_actor dialer;    // ends with the agent
-  address coordinator;
+  dialler_actor dialler;  // finds the gate
   /// The data of a run, if this machine has it: null if it has not. Called by the agent's own thread.
   std::function<caf::expected<data_ptr>(const model::run_definition&)> find_data = {};
   /// For people: "joined", ... Called by the agent's own thread.

@@ -4,6 +4,21 @@
 #include <cassert>
 
 namespace enn::actors {
+namespace {
+
+void add(model::numeric_health& left, const model::numeric_health& right) {
+  left.nonfinite += right.nonfinite;
+  if (left.first_node.empty())
+    left.first_node = right.first_node;
+  left.inputs_finite &= right.inputs_finite;
+  left.parameters_finite &= right.parameters_finite;
+  left.largest = std::max(left.largest, right.largest);
+  left.in_range &= right.in_range;
+  left.input_rows.insert(left.input_rows.end(), right.input_rows.begin(), right.input_rows.end());
+  left.rows.insert(left.rows.end(), right.rows.begin(), right.rows.end());
+}
+
+} // namespace
 
 void add_sibling(block& left, const block& right) {
   assert(left.count == right.count && (left.first ^ left.count) == right.first);
@@ -11,12 +26,7 @@ void add_sibling(block& left, const block& right) {
   for (std::size_t i = 0; i < left.losses.size(); ++i)
     left.losses[i] += right.losses[i];
   left.rungs.insert(left.rungs.end(), right.rungs.begin(), right.rungs.end());
-  left.health.nonfinite += right.health.nonfinite;
-  if (left.health.first_node.empty())
-    left.health.first_node = right.health.first_node;
-  left.health.inputs_finite &= right.health.inputs_finite;
-  left.health.parameters_finite &= right.health.parameters_finite;
-  left.health.largest = std::max(left.health.largest, right.health.largest);
+  add(left.health, right.health);
   left.count *= 2;
 }
 

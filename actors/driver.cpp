@@ -171,7 +171,7 @@ void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m
     return end(p.error());
   stepping = false;
   on_progress();
-  means.version = v;
+  auto pinned_until = std::exchange(means.version, v)->state.pinned_until;
   ++outcome.steps_run;
   unrecorded.emplace_back(p->step, m);
   self->send(at_work.recorder, record_atom_v, m);
@@ -179,6 +179,8 @@ void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m
     note("reissue", {{"leases", std::to_string(p->reissues)}});
   if (!p->applied)
     note("skip", {{"nonfinite", p->first_nonfinite}});
+  if (v->state.pinned_until != pinned_until)
+    note("pin", {{"until", std::to_string(v->state.pinned_until)}});
   if (auto same = check_recorded_weights(); !same)
     return end(same.error());
   if (means.writes() && (p->best || v->state.step % means.request.run->settings.run.checkpoint_every == 0))
@@ -329,10 +331,15 @@ void driver_state::note(std::string_view event, std::initializer_list<std::pair<
 
 // -- the end ----------------------------------------------------------------------------------------------------------------
 
+/// After the step in the making; but one that takes long, or that nobody is there to compute, is abandoned: nothing of it counts.
 void driver_state::stop() {
-  stop_asked = true;
-  if (means.trains() && means.version)
+  auto again = std::exchange(stop_asked, true);
+  if (means.trains() && means.version) {
+    if (again && at == phase::working)
+      return finish();
+    self->delayed_send(self, means.request.rules.stop_patience, stop_atom_v);
     return next_step();
+  }
   outcome.interrupted = true;
   end(caf::none);
 }
@@ -397,7 +404,7 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
 
 driver_actor spawn_driver(caf::actor_system& system, run_request request, observer_actor observer) {
   auto rules = request.rules;
-  rules.throws = nullptr; // a driver that throws is mended by `enn train --resume`
+  rules.throwing = nullptr; // a driver that throws is mended by `enn train --resume`
   return spawn_computing(system, rules, driver, std::move(request), std::move(observer));
 }
 

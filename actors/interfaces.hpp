@@ -199,10 +199,9 @@ using gate_actor = caf::typed_actor<
   // From the driver: these serve from now on; null: nobody.
   caf::reacts_to<serve_atom, broker_actor, sampler_actor>>;
 
-/// DIALER: connects to a listener (network.hpp) and answers the actor behind it, which has the interface that the dialer was made
-/// for. One call at a time; each gives up after the dialer's limit. Fails with ec::unavailable (nobody there, no answer) and
-/// ec::protocol (no TLS, a certificate that is not of the cluster, another interface); trying again can only help with the first.
-using dialer_actor = caf::typed_actor<caf::replies_to<caf::connect_atom, std::string, std::uint16_t>::with<caf::strong_actor_ptr>>;
+/// DIALLER: finds the gate of an address (network.hpp). Fails with ec::unavailable, and its caller tries again, or with
+/// ec::protocol, which no new attempt mends: no TLS, a certificate that is not of the cluster, another version.
+using dialler_actor = caf::typed_actor<caf::replies_to<caf::connect_atom>::with<gate_actor>>;
 
 /// OBSERVER: for whom a driver works. Conforms to SUBSCRIBER.
 using observer_actor = caf::typed_actor<
@@ -226,7 +225,7 @@ using driver_actor = caf::typed_actor<
   caf::reacts_to<progress_atom, msg<wire::Progress>>,
   // From the observer: a block of predictions was dealt with.
   caf::reacts_to<predict_atom>,
-  // From anybody: finish the step, checkpoint, end in good order (ec::interrupted).
+  // From anybody: finish the step, checkpoint, end in good order (ec::interrupted). A second time: without that step.
   caf::reacts_to<stop_atom>,
   // From its children.hpp: this timer is over.
   caf::reacts_to<restart_atom, std::uint64_t>,

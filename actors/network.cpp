@@ -105,7 +105,7 @@ caf::expected<addresses> resolve(const address& a, int flags) {
   hints.ai_flags = flags | AI_NUMERICSERV;
   hints.ai_socktype = SOCK_STREAM;
   if (auto code = ::getaddrinfo(a.host.c_str(), std::to_string(a.port).c_str(), &hints, &found); code != 0)
-    return fail(ec::unavailable, to_string(a) + ": cannot find the host: " + ::gai_strerror(code));
+    return fail(ec::unavailable, "cannot find " + a.host + ": " + ::gai_strerror(code));
   return addresses{found, ::freeaddrinfo};
 }
 
@@ -116,7 +116,7 @@ descriptor open_socket(const addrinfo& a) {
 caf::expected<descriptor> listen_at(const address& a) {
   auto found = resolve(a, AI_PASSIVE);
   if (!found)
-    return found.error();
+    return fail(ec::io_failed, text_of(found.error()));
   auto code = 0;
   for (const auto* one = found->get(); one != nullptr; one = one->ai_next) {
     auto socket = open_socket(*one);
@@ -126,7 +126,7 @@ caf::expected<descriptor> listen_at(const address& a) {
       return socket;
     code = errno;
   }
-  return fail(ec::io_failed, to_string(a) + ": cannot listen there: " + system_text(code));
+  return fail(ec::io_failed, "cannot listen at " + to_string(a) + ": " + system_text(code) + "; --nodes 0 takes any free port");
 }
 
 /// False: the time is up.
@@ -165,10 +165,10 @@ caf::expected<descriptor> connect_to(const address& a, clock::time_point until) 
     if (code == 0)
       return socket;
   }
-  return fail(ec::unavailable, to_string(a) + ": cannot connect: " + system_text(code));
+  return fail(ec::unavailable, "cannot reach " + to_string(a) + ": " + system_text(code));
 }
 
-/// A connection on which both sides have shown their certificates.
+/// A connection on which both sides have shown their certificates. ec::protocol: another attempt will not do better.
 caf::expected<io::scribe_ptr> dial(caf::actor_system& system, const tls& guard, const address& to, clock::time_point until) {
   auto socket = connect_to(to, until);
   if (!socket)
@@ -181,45 +181,45 @@ caf::expected<io::scribe_ptr> dial(caf::actor_system& system, const tls& guard, 
     if (step == tls_step::done)
       return make_scribe(system, std::move(*socket), std::move(*session));
     if (step == tls_step::failed)
-      return fail(ec::protocol, to_string(to) + ": no trusted connection: " + session->problem());
+      return fail(session->refused() ? ec::protocol : ec::unavailable, "no connection to " + to_string(to) + ": " + session->problem());
     if (!wait_for(socket->get(), step == tls_step::wants_read ? POLLIN : POLLOUT, until))
-      return fail(ec::unavailable, to_string(to) + ": does not answer");
+      return fail(ec::unavailable, "cannot reach " + to_string(to) + ": no answer in time");
   }
 }
 
-// -- dialer -----------------------------------------------------------------------------------------------------------------------
+// -- dialler ----------------------------------------------------------------------------------------------------------------------
 
-struct dialer_state {
-  static inline const char* name = "enn.dialer";
-};
+std::set<std::string> interface_of_gates(caf::actor_system& system) {
+  return system.message_types(caf::detail::type_list<gate_actor>{});
+}
 
-dialer_actor::behavior_type dialer(dialer_actor::stateful_pointer<dialer_state> self, const tls& guard,
-                                   const std::set<std::string>& interface, std::chrono::milliseconds limit) {
+dialler_actor::behavior_type dialler(dialler_actor::pointer self, const caf::expected<tls>& guard, address at,
+                                     std::chrono::milliseconds limit) {
   use_log(self);
-  return {
-    [=](caf::connect_atom, const std::string& host, std::uint16_t port) -> caf::result<caf::strong_actor_ptr> {
-      address to{host, port};
-      auto until = clock::now() + limit;
-      auto line = dial(self->system(), guard, to, until);
-      if (!line)
-        return line.error();
-      auto promise = self->make_response_promise<caf::strong_actor_ptr>();
-      auto left = std::max(std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()), std::chrono::milliseconds{1});
-      self->request(protocol_actor(self->system()), left, caf::connect_atom_v, std::move(*line), port)
-        .then(
-          [=](const caf::node_id&, const caf::strong_actor_ptr& whom, const std::set<std::string>& offered) mutable {
-            if (whom && self->system().assignable(offered, interface))
-              promise.deliver(whom);
-            else
-              promise.deliver(fail(ec::protocol, to_string(to) + ": " + (whom ? "another kind of actor, perhaps of another version"
-                                                                              : "no actor") + " answers there"));
-          },
-          [=](caf::error& e) mutable {
-            promise.deliver(fail(ec::unavailable, to_string(to) + ": the connection broke at once: " + caf::to_string(e)));
-          });
-      return promise;
-    },
-  };
+  return {[=](caf::connect_atom) -> caf::result<gate_actor> {
+    if (!guard)
+      return guard.error();
+    auto until = clock::now() + limit;
+    auto line = dial(self->system(), *guard, at, until);
+    if (!line)
+      return line.error();
+    auto promise = self->make_response_promise<gate_actor>();
+    auto left = std::max(std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()), std::chrono::milliseconds{1});
+    self->request(protocol_actor(self->system()), left, caf::connect_atom_v, std::move(*line), at.port)
+      .then(
+        [=](const caf::node_id&, const caf::strong_actor_ptr& gate, const std::set<std::string>& offered) mutable {
+          if (!gate)
+            promise.deliver(fail(ec::unavailable, "no run at " + to_string(at)));
+          else if (!self->system().assignable(offered, interface_of_gates(self->system())))
+            promise.deliver(fail(ec::protocol, "at " + to_string(at) + " is a run of another version of this program"));
+          else
+            promise.deliver(caf::actor_cast<gate_actor>(gate));
+        },
+        [=](caf::error& e) mutable {
+          promise.deliver(fail(ec::unavailable, "the connection to " + to_string(at) + " broke at once: " + caf::to_string(e)));
+        });
+    return promise;
+  }};
 }
 
 } // namespace
@@ -229,41 +229,46 @@ void use_network(caf::actor_system_config& config) {
   config.set("middleman.workers", std::size_t{1});
   config.set("middleman.heartbeat-interval", caf::timespan{std::chrono::seconds{1}});
   config.set("middleman.connection-timeout", caf::timespan{std::chrono::seconds{10}});
+  config.set("middleman.app-identifiers", std::vector<std::string>{"enn"});
   config.set("middleman.enable-automatic-connections", false);
 }
 
-caf::expected<listener> publish(caf::actor_system& system, const tls& guard, caf::strong_actor_ptr whom,
-                                std::set<std::string> interface, const address& at, porter_limits limits) {
-  auto socket = listen_at(at);
+listener::listener(address at, serialization::credentials own, stranger_limits limits)
+  : at_(std::move(at)), own_(std::move(own)), limits_(limits) {}
+
+listener::~listener() {
+  if (keeper_)
+    keeper_->close();
+}
+
+caf::expected<address> listener::publish(const gate_actor& gate) {
+  if (auto earlier = std::exchange(keeper_, nullptr))
+    earlier->close();
+  auto guard = tls::make(own_);
+  if (!guard)
+    return guard.error();
+  auto socket = listen_at(at_);
   if (!socket)
     return socket.error();
-  auto port = io::network::local_port_of_fd(socket->get());
-  if (!port)
-    return fail(ec::io_failed, to_string(at) + ": has no port");
-  // CAF takes single connections as well as whole ports; of those that come it makes the greetings of the actor.
-  auto admit = [&system, port = *port, whom = std::move(whom), interface = std::move(interface)](descriptor s, tls_session session) {
+  at_.port = or_nothing(io::network::local_port_of_fd(socket->get()));
+  auto& system = gate.home_system();
+  // CAF takes single connections as well as whole ports. It tells those who come what is behind this one.
+  auto admit = [&system, port = at_.port, whom = caf::actor_cast<caf::strong_actor_ptr>(gate)](descriptor s, tls_session session) {
     caf::anon_send(protocol_actor(system), caf::publish_atom_v, make_scribe(system, std::move(s), std::move(session)), port, whom,
-                   interface);
+                   interface_of_gates(system));
   };
-  auto opened = porter::open(std::move(*socket), guard, std::move(admit), limits);
+  auto opened = doorkeeper::open(std::move(*socket), std::move(*guard), std::move(admit), limits_);
   if (!opened)
     return opened.error();
-  return listener{std::move(*opened), *port};
+  keeper_ = *opened;
+  // The system outlives its actors, and so the thread that uses it.
+  caf::actor_cast<caf::strong_actor_ptr>(gate)->get()->attach_functor([keeper = keeper_] { keeper->close(); });
+  return at_;
 }
 
-dialer_actor spawn_dialer(caf::actor_system& system, tls guard, std::set<std::string> interface, std::chrono::milliseconds limit) {
-  return system.spawn<caf::detached>(dialer, std::move(guard), std::move(interface), limit);
-}
-
-caf::expected<caf::strong_actor_ptr> connect(caf::actor_system& system, const tls& guard, std::set<std::string> interface,
-                                             const address& to, std::chrono::milliseconds limit) {
-  auto dialer = spawn_dialer(system, guard, std::move(interface), limit);
-  caf::scoped_actor self{system};
-  caf::expected<caf::strong_actor_ptr> result{caf::sec::cannot_connect_to_node};
-  self->request(dialer, caf::infinite, caf::connect_atom_v, to.host, to.port)
-    .receive([&](const caf::strong_actor_ptr& whom) { result = whom; }, [&](caf::error& e) { result = std::move(e); });
-  self->send_exit(dialer, caf::exit_reason::user_shutdown);
-  return result;
+dialler_actor spawn_dialler(caf::actor_system& system, const serialization::credentials& own, address at,
+                            std::chrono::milliseconds limit) {
+  return system.spawn<caf::detached>(dialler, tls::make(own), std::move(at), limit);
 }
 
 } // namespace enn::actors

@@ -14,9 +14,13 @@ namespace enn::actors {
 
 /// A test's hook: asked before each lease that a worker computes; true: the worker throws. Empty in production.
 using fault_plan = std::function<bool(std::uint64_t worker, const serialization::lease&)>;
-/// A test's hook: asked before each message that an actor takes, answers to its own requests and down messages included; true:
-/// the actor throws. Empty in production.
-using throw_plan = std::function<bool(std::string_view actor, const caf::mailbox_element&)>;
+/// A test's hook: asked before each message that an actor takes, answers to its own requests and down messages included.
+/// Empty in production.
+enum class throws : std::uint8_t { not_at_all, at_once, at_last }; // before the handler did anything, or after it did all
+using throw_plan = std::function<throws(std::string_view actor, const caf::mailbox_element&)>;
+
+/// A test's hook: asked before each lease that a worker computes, which it may change; answers what befalls the numbers of its pass.
+using number_fault_plan = std::function<model::number_fault(std::uint64_t worker, serialization::lease&)>;
 
 struct policy {
   /// Faults of a child since it last did its duty (completed a lease, a block, a step), after which its parent gives up.
@@ -35,10 +39,12 @@ struct policy {
   std::chrono::milliseconds dial_timeout{5000};
   std::chrono::milliseconds longest_pause{2000}; // between attempts of a node to join
   std::chrono::milliseconds farewell{2000};      // for node processes to hear that the run is over
+  std::chrono::milliseconds stop_patience{3000}; // for the step in the making, when a run is to stop
   std::chrono::milliseconds stop_grace{10000};   // for a child without children to end, before it is killed
   bool threads = true; // false: everything on CAF's scheduler, so that the deterministic one can run the whole system
   fault_plan faults;
-  throw_plan throws;
+  throw_plan throwing;
+  number_fault_plan number_faults;
 };
 
 /// For a child that has this many generations below it: it outlasts their ends, stuck ones included.

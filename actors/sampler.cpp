@@ -65,8 +65,8 @@ model::row_values values_of(const model::dataset& data, std::uint64_t row) {
 /// As many of the rows, from the first on, as one bulk message holds; at least one.
 caf::expected<serialization::raw_rows> raw(const model::dataset& data, const std::vector<std::uint64_t>& rows) {
   const auto& facts = data.facts();
-  auto numbers = facts.feature_size() + 2 * facts.calendar_size() + 2 * facts.target_size();
-  auto room = std::max<std::uint64_t>(1, serialization::bulk_chunks * serialization::chunk_bytes / (sizeof(float) * static_cast<std::uint64_t>(numbers)));
+  auto bytes = sizeof(float) * static_cast<std::uint64_t>(facts.feature_size() + 2 * facts.calendar_size() + 2 * facts.target_size());
+  auto room = std::max<std::uint64_t>(1, serialization::bulk_chunks * serialization::chunk_bytes / bytes);
   serialization::raw_rows x;
   for (auto row : std::span{rows}.first(std::min<std::size_t>(rows.size(), room))) {
     if (!exists(data, row))

@@ -12,14 +12,20 @@ namespace enn::actors {
 
 /// An actor that throws where a test's plan says so.
 template <class Actor>
-class throwing : public Actor {
+class thrower : public Actor {
 public:
-  throwing(caf::actor_config& config, throw_plan plan) : Actor(config), plan_(std::move(plan)) {}
+  thrower(caf::actor_config& config, throw_plan plan) : Actor(config), plan_(std::move(plan)) {}
 
   caf::invoke_message_result consume(caf::mailbox_element& message) override {
-    if (plan_(this->name(), message))
-      throw std::runtime_error("injected fault at " + to_string(message.content()));
-    return Actor::consume(message);
+    auto when = plan_(this->name(), message);
+    auto text = "injected fault at " + (when == throws::not_at_all ? std::string{} : to_string(message.content()));
+    this->current_element_ = &message; // whose sender CAF answers with the exception
+    if (when == throws::at_once)
+      throw std::runtime_error(text);
+    auto result = Actor::consume(message);
+    if (when == throws::at_last) // the sender has an answer, and CAF does not expect an exception after it
+      this->quit(caf::make_error(caf::sec::runtime_error, text));
+    return result;
   }
 
 private:
@@ -30,11 +36,11 @@ private:
 template <caf::spawn_options Options = caf::no_spawn_options, class Body, class... Ts>
 auto spawn_scheduled(caf::actor_system& system, const policy& rules, Body body, Ts&&... xs) {
   using actor = caf::infer_impl_from_fun_t<Body>;
-  if (!rules.throws)
+  if (!rules.throwing)
     return system.spawn<Options>(body, std::forward<Ts>(xs)...);
   caf::actor_config config;
   config.init_fun = caf::detail::init_fun_factory<actor, Body>{}(body, std::forward<Ts>(xs)...);
-  return system.spawn_impl<throwing<actor>, Options>(config, rules.throws);
+  return system.spawn_impl<thrower<actor>, Options>(config, rules.throwing);
 }
 
 /// What computes or blocks gets a thread of its own; under the deterministic scheduler nothing does.

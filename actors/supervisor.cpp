@@ -4,9 +4,12 @@
 #include <enn/actors/children.hpp>
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/worker.hpp>
+#include <enn/model/training/verdict.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <deque>
+#include <limits>
 
 namespace enn::actors {
 namespace {
@@ -19,6 +22,7 @@ struct job {
   lease what;
   weights_ptr weights;
   rows_ptr source;
+  std::vector<std::uint64_t> left_out = {}; // rows whose inputs are nonfinite: answered for, but not computed
   std::uint32_t failures = 0;
   std::size_t last_seat = ~std::size_t{0}; // where it was computed; another one is preferred if it failed there
 };
@@ -57,6 +61,7 @@ struct supervisor_state {
   void assign();
   void assign_to(std::size_t index);
   void finish(std::uint64_t number, const msg<wire::Block>& m);
+  void carry_out(model::verdict v, job j, block b);
   void settle(block b);
   void send_lone_blocks();
   bool is_coming(std::uint32_t lease_index) const;
@@ -68,6 +73,58 @@ struct supervisor_state {
   void check_deadlines();
   void end(caf::error why);
 };
+
+// -- numbers that are not to be used ----------------------------------------------------------------------------------------
+
+constexpr float not_computable = std::numeric_limits<float>::quiet_NaN(); // what the reader of predictions takes for a row's status
+
+std::optional<std::size_t> first_nonfinite(const std::vector<float>& values) {
+  auto it = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  return it == values.end() ? std::nullopt : std::optional{static_cast<std::size_t>(it - values.begin())};
+}
+
+/// Moves `bad` from one to the other; everything, if none of them is there: a lease must not come back for ever.
+void leave_out(const std::vector<std::uint64_t>& bad, std::vector<std::uint64_t>& rows, std::vector<std::uint64_t>& left_out) {
+  auto is_good = [&](std::uint64_t row) { return std::find(bad.begin(), bad.end(), row) == bad.end(); };
+  auto rest = std::stable_partition(rows.begin(), rows.end(), is_good);
+  if (rest == rows.end())
+    rest = rows.begin();
+  left_out.insert(left_out.end(), rest, rows.end());
+  rows.erase(rest, rows.end());
+}
+
+void add_left_out(const std::vector<std::uint64_t>& rows, std::size_t row_size, block& b) {
+  b.rows.insert(b.rows.end(), rows.begin(), rows.end());
+  b.numbers.resize(b.numbers.size() + rows.size() * row_size, not_computable);
+  b.health.input_rows.insert(b.health.input_rows.end(), rows.begin(), rows.end());
+}
+
+/// Of a row with a bad number anywhere on its way no result is used, though it may be finite.
+void mark(const std::vector<std::uint64_t>& bad, block& b) {
+  auto size = static_cast<std::ptrdiff_t>(b.numbers.size() / std::max<std::size_t>(b.rows.size(), 1));
+  for (std::size_t i = 0; i < b.rows.size(); ++i)
+    if (bad.empty() || std::find(bad.begin(), bad.end(), b.rows[i]) != bad.end())
+      std::fill_n(b.numbers.begin() + static_cast<std::ptrdiff_t>(i) * size, size, not_computable);
+}
+
+caf::error refusal_of_rows(const lease& l, const model::numeric_health& health) {
+  std::string rows;
+  for (std::size_t i = 0; i < std::min<std::size_t>(health.input_rows.size(), 8); ++i)
+    rows += (i > 0 ? ", " : "") + std::to_string(health.input_rows[i]);
+  return fail(ec::nonfinite, "step " + std::to_string(l.step) + ", lease " + std::to_string(l.index) + ": features or targets of row "
+                               + (rows.empty() ? "unknown" : rows) + (health.input_rows.size() > 8 ? ", ..." : "")
+                               + " are nonfinite, which no data set holds; expected finite numbers; check the memory of this machine");
+}
+
+caf::error refusal_of_weights(const model::run_definition& run, const flat_weights& weights) {
+  auto at = static_cast<std::int64_t>(first_nonfinite(weights.values).value_or(0));
+  for (const auto& s : run.layout.spans)
+    if (at >= s.offset && at < s.offset + s.size)
+      return fail(ec::nonfinite, "the weights of step " + std::to_string(weights.id.step) + " are nonfinite, first element "
+                                   + std::to_string(at - s.offset) + " of " + s.path
+                                   + "; no step makes such weights; go on from an earlier checkpoint");
+  return fail(ec::nonfinite, "the weights of step " + std::to_string(weights.id.step) + " are nonfinite");
+}
 
 // -- leases in, blocks out ------------------------------------------------------------------------------------------------
 
@@ -123,28 +180,52 @@ void supervisor_state::assign_to(std::size_t index) {
 }
 
 void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
+  if (ending) // its workers are waited for: none may be given up on now
+    return;
   auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return !x.jobs.empty() && x.jobs.front().number == number; });
   if (s == seats.end())
     return; // of a worker that was given up on: its lease was given to another
   auto b = serialization::read(m, limits);
   if (!b)
     return fault(static_cast<std::size_t>(s - seats.begin()), text_of(b.error()));
+  const auto& given = s->jobs.front().weights->values;
+  auto v = model::judge(b->health, b->rungs.front(), b->kind, b->health.parameters_finite || !first_nonfinite(given));
+  if (v == model::verdict::replace_worker)
+    return fault(static_cast<std::size_t>(s - seats.begin()), "it has nonfinite weights, though those that it was given are finite");
   auto j = std::move(s->jobs.front());
   s->jobs.pop_front();
   s->ticks = 0;
   workers->did_duty(static_cast<std::size_t>(s - seats.begin()));
-  const auto& health = b->health;
-  if (!health.ok() && health.inputs_finite && health.parameters_finite && j.what.start != model::rung::master) {
-    spdlog::debug("The supervisor computes lease {} of step {} again on the master rung: nonfinite numbers first at {}",
-                  j.what.index, j.what.step, health.first_node);
-    j.what.start = model::rung::master;
-    queue.push_front(std::move(j));
-  } else {
+  if (j.what.task == task)
+    carry_out(v, std::move(j), std::move(*b));
+  else
     give_room(1);
-    if (j.what.task == task)
-      settle(std::move(*b));
-  }
   assign();
+}
+
+void supervisor_state::carry_out(model::verdict v, job j, block b) {
+  using model::verdict;
+  const auto& health = b.health;
+  switch (v) {
+    case verdict::reissue:
+      spdlog::debug("The supervisor computes lease {} of step {} again on the master rung: numbers are nonfinite or too large first at {}",
+                    j.what.index, j.what.step, health.first_node);
+      j.what.start = model::rung::master;
+      return queue.push_front(std::move(j));
+    case verdict::leave_out_rows:
+      spdlog::debug("The supervisor computes lease {} again without {} rows that have nonfinite features", j.what.index,
+                    health.input_rows.size());
+      leave_out(health.input_rows, j.what.rows, j.left_out);
+      return queue.push_front(std::move(j));
+    case verdict::refuse_rows: return end(refusal_of_rows(j.what, health));
+    case verdict::refuse_weights: return end(refusal_of_weights(*run, *j.weights));
+    case verdict::replace_worker: return; // finish() did
+    case verdict::mark_rows: mark(health.rows, b); break;
+    case verdict::accept: break;
+  }
+  add_left_out(j.left_out, limits.target_size, b);
+  give_room(1);
+  settle(std::move(b));
 }
 
 /// Training sums wait here for siblings that this supervisor computes too; everything else goes up at once.
@@ -264,7 +345,9 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
   st.supervise(workers);
   self->delayed_send(self, st.rules.lease_deadline / 4, caf::tick_atom_v);
   return {
-    [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) { self->state.take(m, weights, source); },
+    [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) {
+      self->state.take(m, weights, source);
+    },
     [=](done_atom, std::uint64_t job, const msg<wire::Block>& m) { self->state.finish(job, m); },
     [=](restart_atom, std::uint64_t timer) { self->state.workers->on_timer(timer); },
     [=](caf::tick_atom) {

@@ -43,16 +43,12 @@ std::string reason_of(unsigned long code) {
   return text != nullptr ? text : "error " + std::to_string(code);
 }
 
-/// What libssl's error means for people; `verdict` is what was found of the certificate of the other side.
-std::string explain(unsigned long code, long verdict) {
-  auto reason = ERR_GET_REASON(code);
-  if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-    return std::string{"its certificate is not a good one of this cluster: "} + X509_verify_cert_error_string(verdict);
-  if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-    return "it shows no certificate";
-  if (reason >= SSL_AD_REASON_OFFSET)
-    return "it refuses this process: " + reason_of(code);
-  return "it does not speak TLS 1.3 as expected: " + reason_of(code);
+/// Alerts of the other side about our certificate.
+bool is_refusal(int reason) {
+  return reason == SSL_R_TLSV1_ALERT_UNKNOWN_CA || reason == SSL_R_SSLV3_ALERT_BAD_CERTIFICATE
+         || reason == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED || reason == SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN
+         || reason == SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE || reason == SSL_R_TLSV1_ALERT_DECRYPT_ERROR
+         || reason == SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED;
 }
 
 } // namespace
@@ -70,17 +66,28 @@ tls_step tls_session::step_of(int result) {
   switch (SSL_get_error(session_.get(), result)) {
     case SSL_ERROR_WANT_READ: return tls_step::wants_read;
     case SSL_ERROR_WANT_WRITE: return tls_step::wants_write;
-    case SSL_ERROR_SSL: {
-      auto code = ERR_peek_last_error();
-      problem_ = ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING
-                   ? "it closed the connection" : explain(code, SSL_get_verify_result(session_.get()));
-      break;
-    }
+    case SSL_ERROR_SSL: explain(); break;
     case SSL_ERROR_SYSCALL: problem_ = "the connection broke: " + std::generic_category().message(system); break;
     default: problem_ = "it closed the connection";
   }
   ERR_clear_error();
   return tls_step::failed;
+}
+
+void tls_session::explain() {
+  auto code = ERR_peek_last_error();
+  auto reason = ERR_GET_REASON(code);
+  bool bad = reason == SSL_R_CERTIFICATE_VERIFY_FAILED;
+  refused_ = bad || is_refusal(reason);
+  if (bad)
+    problem_ = std::string{"its certificate is not a good one of this cluster: "}
+               + X509_verify_cert_error_string(SSL_get_verify_result(session_.get()));
+  else if (refused_)
+    problem_ = "it refuses this process's certificate: " + reason_of(code);
+  else if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    problem_ = "it closed the connection";
+  else
+    problem_ = "it does not speak TLS 1.3 as expected: " + reason_of(code);
 }
 
 tls_step tls_session::handshake() {
@@ -102,6 +109,7 @@ tls_step tls_session::handshake() {
       return step;
     if (greeting.substr(greeted_, count) != std::string_view{heard, count}) {
       problem_ = "it speaks another version of the protocol";
+      refused_ = true;
       return tls_step::failed;
     }
     greeted_ += count;
@@ -129,7 +137,6 @@ std::size_t tls_session::pending() const {
 
 caf::expected<tls> tls::make(const serialization::credentials& c) {
   tls result;
-  result.cluster_ = c.cluster;
   result.context_ = {SSL_CTX_new(TLS_method()), SSL_CTX_free};
   auto* context = result.context_.get();
   auto failed = [](const std::string& what) {
@@ -141,11 +148,11 @@ caf::expected<tls> tls::make(const serialization::credentials& c) {
   if (context == nullptr || SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1)
     return failed("TLS 1.3 is not to be had");
   if (SSL_CTX_use_certificate_file(context, c.certificate.c_str(), SSL_FILETYPE_PEM) != 1)
-    return failed(c.certificate.string());
+    return failed(c.certificate);
   if (SSL_CTX_use_PrivateKey_file(context, c.key.c_str(), SSL_FILETYPE_PEM) != 1)
-    return failed(c.key.string());
-  if (SSL_CTX_load_verify_file(context, c.ca.c_str()) != 1)
-    return failed(c.ca.string());
+    return failed(c.key);
+  if (SSL_CTX_load_verify_file(context, c.authority.c_str()) != 1)
+    return failed(c.authority);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_max_cert_list(context, 16 << 10); // what a stranger may send us as certificates
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);

@@ -29,6 +29,8 @@ public:
   std::size_t pending() const;
   /// Why it failed, for people; "it" is the other side.
   const std::string& problem() const { return problem_; }
+  /// It failed because one side does not trust the other, or speaks another version: trying again will not help.
+  bool refused() const { return refused_; }
 
 private:
   friend class tls;
@@ -36,8 +38,9 @@ private:
     void operator()(ssl_st* session) const;
   };
   tls_step step_of(int result);
+  void explain();
   std::unique_ptr<ssl_st, release> session_;
-  bool shaken_ = false;
+  bool shaken_ = false, refused_ = false;
   std::size_t greeted_ = 0; // bytes
   std::string problem_;
 };
@@ -48,13 +51,10 @@ public:
   static caf::expected<tls> make(const serialization::credentials& c);
   caf::expected<tls_session> server(int socket) const;
   caf::expected<tls_session> client(int socket) const;
-  /// The identity of the cluster.
-  const std::string& cluster() const { return cluster_; }
 
 private:
   caf::expected<tls_session> session(int socket) const;
   std::shared_ptr<ssl_ctx_st> context_;
-  std::string cluster_;
 };
 
 } // namespace enn::actors

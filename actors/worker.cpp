@@ -18,16 +18,18 @@ struct worker_state {
   run_ptr run;
   serialization::bounds limits;
   fault_plan faults;
+  number_fault_plan number_faults;
   std::optional<model::lease_computer> computer;
   block answer; // of the latest lease: its memory serves the next
 
-  const block& compute(const lease& l, const flat_weights& weights, const model::row_source& source);
+  const block& compute(lease l, const flat_weights& weights, const model::row_source& source);
 };
 
 /// A result is a pure function of the lease, the weights and the run. Nothing but memory is kept from one lease to the next.
-const block& worker_state::compute(const lease& l, const flat_weights& weights, const model::row_source& source) {
+const block& worker_state::compute(lease l, const flat_weights& weights, const model::row_source& source) {
   if (faults && faults(ordinal, l))
     throw std::runtime_error("injected fault at step " + std::to_string(l.step) + ", lease " + std::to_string(l.index));
+  auto fault = number_faults ? number_faults(ordinal, l) : model::number_fault{};
   bool train = l.kind == model::lease_kind::train, predict = l.kind == model::lease_kind::predict;
   auto numbers = std::move(answer.numbers);
   numbers.resize(train ? limits.parameters : predict ? l.rows.size() * limits.target_size : 0);
@@ -41,7 +43,7 @@ const block& worker_state::compute(const lease& l, const flat_weights& weights, 
     std::fill(answer.numbers.begin(), answer.numbers.end(), 0.0f);
     return answer;
   }
-  auto result = computer->compute({l.kind, l.step, &source, l.rows, l.denominator, l.start}, weights.values,
+  auto result = computer->compute({l.kind, l.step, &source, l.rows, l.denominator, l.start, fault ? &fault : nullptr}, weights.values,
                                   train ? std::span{answer.numbers} : std::span<float>{},
                                   predict ? std::span{answer.numbers} : std::span<float>{});
   answer.health = std::move(result.health);
@@ -51,7 +53,7 @@ const block& worker_state::compute(const lease& l, const flat_weights& weights, 
 }
 
 worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, caf::actor_addr parent, std::uint64_t ordinal,
-                                   run_ptr run, fault_plan faults) {
+                                   run_ptr run, fault_plan faults, number_fault_plan number_faults) {
   use_log(self);
   follow(self, parent);
   auto& st = self->state;
@@ -59,6 +61,7 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
   st.run = run;
   st.limits = serialization::bounds_of(*run);
   st.faults = std::move(faults);
+  st.number_faults = std::move(number_faults);
   st.computer.emplace(std::move(run));
   return {
     [=](compute_atom, std::uint64_t job, const msg<wire::Lease>& m,
@@ -66,14 +69,14 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
       auto l = serialization::read(m, self->state.limits);
       if (!l)
         return l.error();
-      return {done_atom_v, job, serialization::write(self->state.compute(*l, *weights, *source))};
+      return {done_atom_v, job, serialization::write(self->state.compute(std::move(*l), *weights, *source))};
     }};
 }
 
 } // namespace
 
 worker_actor spawn_worker(caf::actor_system& system, caf::actor_addr parent, std::uint64_t ordinal, run_ptr run, const policy& rules) {
-  return spawn_computing(system, rules, worker, std::move(parent), ordinal, std::move(run), rules.faults);
+  return spawn_computing(system, rules, worker, std::move(parent), ordinal, std::move(run), rules.faults, rules.number_faults);
 }
 
 } // namespace enn::actors

@@ -18,7 +18,7 @@ namespace enn::apps {
 namespace {
 
 struct node_options {
-  std::string join = "127.0.0.1:7411", cluster;
+  std::string join = actors::to_string({"127.0.0.1", actors::default_port}), cluster;
   // start
   std::int64_t workers = 0, parent = 0;
   std::string data, name;
@@ -79,12 +79,11 @@ caf::expected<void> start(const node_options& o) {
   session s{true};
   actors::policy rules;
   actors::agent_setup setup;
-  setup.cluster = meeting->guard.cluster();
+  setup.cluster = meeting->own.cluster;
   setup.name = o.name.empty() ? own_name() : o.name;
   setup.workers = o.workers > 0 ? static_cast<std::uint32_t>(o.workers) : model::describe_machine().cores;
   setup.once = o.once;
-  setup.dialer = actors::spawn_dialer<actors::gate_actor>(s.system(), meeting->guard, rules.dial_timeout);
-  setup.coordinator = meeting->at;
+  setup.dialler = actors::spawn_dialler(s.system(), meeting->own, meeting->at, rules.dial_timeout);
   setup.find_data = [path = o.data](const model::run_definition& run) { return find_data(run, path); };
   auto name = setup.name;
   setup.tell = [name](const std::string& text) {
@@ -111,14 +110,16 @@ caf::expected<Answer> ask(const node_options& o, const Request&... request) {
   session s{true};
   actors::policy rules;
   caf::scoped_actor self{s.system()};
-  auto gate = actors::connect<actors::gate_actor>(s.system(), meeting->guard, meeting->at, rules.dial_timeout);
-  if (!gate)
-    return gate.error();
-  caf::expected<Answer> result{fail(ec::unavailable, "no answer from " + to_string(meeting->at))};
-  self->request(*gate, rules.request_timeout, request...).receive([&](const Answer& a) { result = a; }, [&](caf::error& e) {
-    if (e != caf::sec::request_timeout)
-      result = std::move(e);
-  });
+  auto dialler = actors::spawn_dialler(s.system(), meeting->own, meeting->at, rules.dial_timeout);
+  caf::expected<Answer> result{fail(ec::unavailable, "no answer")};
+  auto failed = [&](caf::error& e) { result = e == caf::sec::request_timeout ? fail(ec::unavailable, "no answer from " + to_string(meeting->at)) : e; };
+  self->request(dialler, rules.request_timeout, caf::connect_atom_v)
+    .receive(
+      [&](const actors::gate_actor& gate) {
+        self->request(gate, rules.request_timeout, request...).receive([&](const Answer& a) { result = a; }, failed);
+      },
+      failed);
+  self->send_exit(dialler, caf::exit_reason::user_shutdown);
   return result;
 }
 

@@ -136,6 +136,7 @@ public:
     if (!meeting)
       return meeting.error();
     result->meeting_ = std::move(*meeting);
+    result->listener_.emplace(result->meeting_->at, result->meeting_->own);
     result->folder_ = folder;
     result->data_ = ready.run->settings.data.path;
     result->processes_ = static_cast<std::uint32_t>(o.processes);
@@ -143,12 +144,12 @@ public:
     return result;
   }
 
-  bool take_part() const { return meeting_.has_value(); }
+  bool connected() const { return meeting_.has_value(); }
 
   void join(session& s, actors::run_request& request) {
     if (!meeting_)
       return;
-    request.cluster = meeting_->guard.cluster();
+    request.cluster = meeting_->own.cluster;
     request.publish = [this, &s](const actors::gate_actor& gate) { return publish(s, gate); };
     request.on_node = [](const std::string& event, const std::string& node) {
       if (event != "late")
@@ -167,13 +168,9 @@ public:
 
 private:
   caf::expected<void> publish(session& s, const actors::gate_actor& gate) {
-    listener_.reset(); // of an earlier gate
-    auto opened = actors::publish(s.system(), meeting_->guard, gate, meeting_->at);
-    if (!opened)
-      return opened.error();
-    listener_.emplace(std::move(*opened));
-    const auto* at = &meeting_->at;
-    meeting_->at.port = listener_->port();
+    auto at = listener_->publish(gate);
+    if (!at)
+      return at.error();
     if (auto done = announce(folder_, *at); !done)
       return done;
     if (std::exchange(published_, true))
@@ -188,7 +185,7 @@ private:
     };
     own_processes_.emplace(processes_,
                            std::vector<std::string>{"node", "start", "--join", to_string(*at), "--cluster",
-                                                    meeting_->credentials.string(), "--workers",
+                                                    fs::path{meeting_->own.key}.parent_path().string(), "--workers",
                                                     std::to_string(workers_), "--data", data_, "--name", "process-{}", "--once",
                                                     "--parent", std::to_string(::getpid())},
                            give_up);
@@ -304,13 +301,14 @@ caf::expected<void> train(const train_options& o) {
     if (auto swept = serialization::sweep_drafts(place); !swept)
       return swept.error();
   auto workers = workers_of(*settings);
-  auto each = o.processes == 0 || settings->run.workers > 0 ? workers : std::max<std::uint32_t>(1, workers / static_cast<std::uint32_t>(o.processes));
+  bool divide = o.processes > 0 && settings->run.workers == 0; // the cores
+  auto each = divide ? std::max<std::uint32_t>(1, workers / static_cast<std::uint32_t>(o.processes)) : workers;
   auto others = helpers::make(o, *ready, each);
   if (!others)
     return others.error();
   say_what_was_found(*ready, workers);
   std::fflush(stdout);
-  session s{(*others)->take_part()};
+  session s{(*others)->connected()};
   auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;
   service_status service;
   auto outcome = train_to_the_end(s, **others, *ready, resumes ? actors::duty::resume : actors::duty::train, own_workers, service);

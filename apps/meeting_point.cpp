@@ -14,39 +14,36 @@ fs::path control_of(const fs::path& run) {
   return run / "control";
 }
 
-caf::expected<meeting_point> with_credentials(actors::address at, const fs::path& folder) {
+caf::expected<serialization::credentials> load(const fs::path& folder) {
   auto own = serialization::load_credentials(folder);
-  if (!own)
-    return own.error();
-  if (auto warning = serialization::expiry_warning(*own); !warning.empty())
-    spdlog::warn("{}", warning);
-  auto guard = actors::tls::make(*own);
-  if (!guard)
-    return guard.error();
-  return meeting_point{std::move(at), std::move(*guard), folder};
+  if (own && own->days_left < 30)
+    spdlog::warn("the certificates in {} end in {}", folder.string(), counted(static_cast<std::uint64_t>(own->days_left), "days"));
+  return own;
 }
 
 /// Those of an earlier start still serve, so that nodes which wait for the run find it again.
-caf::expected<void> make_credentials_of_run(const fs::path& folder) {
-  if (serialization::load_credentials(folder))
-    return {};
-  auto made = serialization::make_credentials(folder);
-  return made ? caf::expected<void>{caf::unit} : made.error();
+caf::expected<serialization::credentials> credentials_of_run(const fs::path& run) {
+  std::error_code ignored;
+  auto folder = control_of(run);
+  if (fs::exists(folder / "node.pem", ignored))
+    if (auto old = serialization::load_credentials(folder))
+      return old;
+  return serialization::make_credentials(folder);
 }
 
 } // namespace
 
 caf::expected<meeting_point> open_meeting_point(const std::string& where, const std::string& cluster, const fs::path& run) {
-  auto at = actors::parse_address(where, true);
+  auto at = actors::parse_address(where);
   if (!at)
     return at.error();
-  if (auto allowed = actors::check_listening(*at, !cluster.empty()); !allowed)
-    return allowed.error();
-  if (!cluster.empty())
-    return with_credentials(std::move(*at), cluster);
-  if (auto made = make_credentials_of_run(control_of(run)); !made)
-    return made.error();
-  return with_credentials(std::move(*at), control_of(run));
+  if (cluster.empty() && !actors::is_loopback(*at))
+    return fail(ec::bad_usage, "other machines can reach " + to_string(*at) + ", so both sides need certificates of one cluster: run "
+                                 "enn cluster init, then add --cluster cluster/coordinator");
+  auto own = cluster.empty() ? credentials_of_run(run) : load(cluster);
+  if (!own)
+    return own.error();
+  return meeting_point{std::move(*at), std::move(*own)};
 }
 
 caf::expected<void> announce(const fs::path& run, const actors::address& at) {
@@ -68,13 +65,16 @@ caf::expected<meeting_point> find_meeting_point(const std::string& where, const 
       return content.error();
     text = content->substr(0, content->find('\n'));
   }
-  auto at = actors::parse_address(text, false);
+  auto at = actors::parse_address(text);
   if (!at)
     return at.error();
   if (cluster.empty() && !folder)
     return fail(ec::bad_usage, "to reach " + text + " certificates are needed: add --cluster and this machine's folder of "
                                  "enn cluster init, or give the folder of a run on this machine instead of an address");
-  return with_credentials(std::move(*at), cluster.empty() ? control_of(where) : fs::path{cluster});
+  auto own = load(cluster.empty() ? control_of(where) : fs::path{cluster});
+  if (!own)
+    return own.error();
+  return meeting_point{std::move(*at), std::move(*own)};
 }
 
 } // namespace enn::apps

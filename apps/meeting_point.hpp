@@ -10,8 +10,7 @@ namespace enn::apps {
 
 struct meeting_point {
   actors::address at;
-  actors::tls guard;
-  std::filesystem::path credentials; // the folder
+  serialization::credentials own;
 };
 
 /// For a coordinator. `where`: the address to listen at; `cluster`: a folder of enn cluster init, or empty: certificates of the

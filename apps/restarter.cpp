@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -95,16 +96,24 @@ private:
     auto awaited = stop_;
     sigaddset(&awaited, SIGCHLD);
     for (;;) {
+      if (auto over = reap(child))
+        return *over;
       int signal = ::sigwaitinfo(&awaited, nullptr);
       if (stops(signal)) {
         stopping_ = true;
         ::sigqueue(child, signal, {});
       }
-      int state = 0;
-      for (pid_t gone = 0; (gone = ::waitpid(-1, &state, WNOHANG)) > 0;) // the first process of a container inherits orphans
-        if (gone == child)
-          return ending_of(state);
     }
+  }
+
+  /// All that ended: the first process of a container inherits orphans, and one SIGCHLD may stand for several.
+  static std::optional<ending> reap(pid_t child) {
+    std::optional<ending> result;
+    int state = 0;
+    for (pid_t gone = 0; (gone = ::waitpid(-1, &state, WNOHANG)) > 0;)
+      if (gone == child)
+        result = ending_of(state);
+    return result;
   }
 
   sigset_t stop_ = signals_to_stop(), before_{};

@@ -13,18 +13,18 @@ namespace enn::apps {
 
 class session {
 public:
-  /// `network`: it can reach other processes, and be reached.
-  explicit session(bool network = false) : config_{network}, system_{config_} {}
+  /// `connected`: it can reach other processes, and be reached.
+  explicit session(bool connected = false) : config_{connected}, system_{config_} {}
   caf::actor_system& system() { return system_; }
   const std::atomic<bool>* stop() const { return signals_.asked(); }
   stop_signals& signals() { return signals_; }
 
 private:
   struct system_config : caf::actor_system_config {
-    explicit system_config(bool network) {
+    explicit system_config(bool connected) {
       actors::configure(*this);
       actors::set_defaults(*this);
-      if (network)
+      if (connected)
         actors::use_network(*this);
     }
   };

@@ -27,7 +27,6 @@ enn_needs("hdf5::" "HDF5 1.10 COMPONENTS C")
 enn_needs("tomlplusplus::" "tomlplusplus")
 enn_needs("OpenSSL::" "OpenSSL 3")
 enn_needs("ZLIB::" "ZLIB")
-enn_needs("OpenSSL::" "OpenSSL 3.0")
 enn_needs("spdlog::" "spdlog 1.10")
 enn_needs("Eigen3::" "Eigen3")
 

@@ -89,7 +89,9 @@ bool set_name(X509* certificate, const std::string& name) {
 }
 
 /// A new P-256 key and its certificate, signed by `authority`, or by itself as an authority if there is none.
-caf::expected<identity> issue(const std::string& name, const identity* authority, const validity& when) {
+caf::expected<identity> issue(const std::string& name, const identity* authority, validity when) {
+  if (authority == nullptr)
+    when.to = std::chrono::hours{24 * 3650};
   identity made{certificate_ptr{X509_new()}, key_ptr{EVP_EC_gen("P-256")}};
   auto* c = made.certificate.get();
   auto* issuer = authority != nullptr ? authority->certificate.get() : c;
@@ -105,7 +107,7 @@ caf::expected<identity> issue(const std::string& name, const identity* authority
 }
 
 /// Two authorities never have one name, which a check by name alone would confuse.
-caf::expected<identity> issue_authority(const validity& when) {
+caf::expected<identity> issue_authority() {
   std::array<unsigned char, 4> bytes{};
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
     return crypto_error("no random numbers");
@@ -113,7 +115,7 @@ caf::expected<identity> issue_authority(const validity& when) {
   for (auto byte : bytes)
     for (auto digit : {byte >> 4, byte & 15})
       name += "0123456789abcdef"[digit];
-  return issue(name, nullptr, when);
+  return issue(name, nullptr, {});
 }
 
 /// The text that `print` makes.
@@ -147,6 +149,15 @@ caf::expected<void> write_new(const fs::path& path, const caf::expected<std::str
   if (::fsync(file.get()) != 0)
     return os_error(path, "sync", errno);
   return {};
+}
+
+/// Closed to others if it is new.
+caf::expected<void> make_private_folder(const fs::path& folder) {
+  if (auto there = make_folder(folder_of(folder)); !there)
+    return there;
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return os_error(folder, "make the folder", errno);
+  return sync_folder(folder_of(folder));
 }
 
 caf::expected<void> write_files(const fs::path& folder, X509* authority, const identity& machine) {
@@ -231,12 +242,6 @@ std::string fingerprint_of(X509* certificate) {
   return text;
 }
 
-std::string common_name(X509* certificate) {
-  std::array<char, 256> text{};
-  auto size = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, text.data(), text.size());
-  return size > 0 ? std::string(text.data(), static_cast<std::size_t>(size)) : std::string{"?"};
-}
-
 system_clock::time_point time_of(const ASN1_TIME* when) {
   std::tm parts{};
   if (ASN1_TIME_to_tm(when, &parts) != 1)
@@ -265,8 +270,8 @@ caf::expected<void> check_dates(const fs::path& path, X509* certificate, const s
 
 /// A certificate and the CA in the same folder.
 caf::expected<credentials> check(const fs::path& folder, const std::string& advice) {
-  credentials c{folder / "ca.pem", folder / "node.pem", folder / "node.key", {}, {}, {}};
-  auto authority = read_certificate(c.ca, advice);
+  credentials c{folder / "ca.pem", folder / "node.pem", folder / "node.key", {}, 0};
+  auto authority = read_certificate(c.authority, advice);
   if (!authority)
     return authority.error();
   auto certificate = read_certificate(c.certificate, advice);
@@ -277,17 +282,17 @@ caf::expected<credentials> check(const fs::path& folder, const std::string& advi
     return key.error();
   auto *ca = authority->get(), *own = certificate->get();
   if (X509_check_ca(ca) != 1)
-    return fail(ec::bad_usage, c.ca.string() + ": is not the certificate of an authority; " + advice);
+    return fail(ec::bad_usage, c.authority + ": is not the certificate of an authority; " + advice);
   if (X509_check_private_key(own, key->get()) != 1)
-    return ERR_clear_error(), fail(ec::bad_usage, c.key.string() + ": is not the key of " + c.certificate.string() + "; " + advice);
+    return ERR_clear_error(), fail(ec::bad_usage, c.key + ": is not the key of " + c.certificate + "; " + advice);
   if (X509_check_issued(ca, own) != X509_V_OK || X509_verify(own, X509_get0_pubkey(ca)) != 1)
-    return ERR_clear_error(), fail(ec::bad_usage, c.certificate.string() + ": was not signed by " + c.ca.string() + "; " + advice);
-  for (auto [path, x] : {std::pair{c.ca, ca}, {c.certificate, own}})
+    return ERR_clear_error(), fail(ec::bad_usage, c.certificate + ": was not signed by " + c.authority + "; " + advice);
+  for (auto [path, x] : {std::pair{c.authority, ca}, {c.certificate, own}})
     if (auto good = check_dates(path, x, advice); !good)
       return good.error();
   c.cluster = fingerprint_of(ca);
-  c.subject = common_name(own);
-  c.expires = std::min(time_of(X509_get0_notAfter(ca)), time_of(X509_get0_notAfter(own)));
+  auto end = std::min(time_of(X509_get0_notAfter(ca)), time_of(X509_get0_notAfter(own)));
+  c.days_left = std::chrono::duration_cast<std::chrono::hours>(end - system_clock::now()).count() / 24;
   return c;
 }
 
@@ -308,11 +313,11 @@ caf::expected<identity> load_authority(const fs::path& folder) {
   return identity{std::move(*certificate), std::move(*key)};
 }
 
-caf::expected<identity> make_authority(const fs::path& folder, const validity& when) {
-  auto made = issue_authority(when);
+caf::expected<identity> make_authority(const fs::path& folder) {
+  auto made = issue_authority();
   if (!made)
     return made.error();
-  if (auto there = make_folder(folder); !there)
+  if (auto there = make_private_folder(folder); !there)
     return there.error();
   // The key first: a certificate without it looks like a machine's folder, a key alone is noticed.
   if (auto done = write_new(folder / "ca.key", pem_of(made->key.get()), true); !done)
@@ -325,7 +330,9 @@ caf::expected<identity> make_authority(const fs::path& folder, const validity& w
 }
 
 caf::expected<void> check_name(const std::string& name) {
-  auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'; };
+  auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+  };
   if (name.empty() || name.size() > 64 || name.front() == '.' || name.front() == '-' || !std::all_of(name.begin(), name.end(), plain)
       || name == "ca.pem" || name == "ca.key" || name.ends_with(".new"))
     return fail(ec::bad_usage, "\"" + name + "\" is no name for a machine: at most 64 letters, digits, - _ and ., the first a letter or digit");
@@ -346,17 +353,15 @@ caf::expected<credentials> load_credentials(const fs::path& folder) {
   return check(folder, advice);
 }
 
-caf::expected<credentials> make_credentials(const fs::path& folder, validity when) {
-  auto authority = issue_authority(when);
+caf::expected<credentials> make_credentials(const fs::path& folder) {
+  auto authority = issue_authority();
   if (!authority)
     return authority.error();
-  auto machine = issue("run", &*authority, when);
+  auto machine = issue("run", &*authority, {});
   if (!machine)
     return machine.error();
-  if (auto there = make_folder(folder_of(folder)); !there)
+  if (auto there = make_private_folder(folder); !there)
     return there.error();
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
-    return os_error(folder, "make the folder", errno);
   for (const char* name : {"ca.pem", "node.pem", "node.key"})
     if (::unlink((folder / name).c_str()) != 0 && errno != ENOENT)
       return os_error(folder / name, "remove", errno);
@@ -365,13 +370,13 @@ caf::expected<credentials> make_credentials(const fs::path& folder, validity whe
   return check(folder, "start the run again");
 }
 
-caf::expected<cluster_change> make_cluster(const fs::path& folder, const std::vector<std::string>& names, validity when) {
+caf::expected<cluster_files> init_cluster(const fs::path& folder, const std::vector<std::string>& names, validity when) {
   for (const auto& name : names)
     if (auto good = check_name(name); !good)
       return good.error();
-  cluster_change result;
-  result.new_ca = !is_there(folder / "ca.pem") && !is_there(folder / "ca.key");
-  auto authority = result.new_ca ? make_authority(folder, when) : load_authority(folder);
+  cluster_files result;
+  result.new_authority = !is_there(folder / "ca.pem") && !is_there(folder / "ca.key");
+  auto authority = result.new_authority ? make_authority(folder) : load_authority(folder);
   if (!authority)
     return authority.error();
   result.cluster = fingerprint_of(authority->certificate.get());
@@ -394,15 +399,6 @@ caf::expected<cluster_change> make_cluster(const fs::path& folder, const std::ve
     result.made.push_back(name);
   }
   return result;
-}
-
-std::string expiry_warning(const credentials& c) {
-  auto left = c.expires - system_clock::now();
-  auto days = std::chrono::duration_cast<std::chrono::hours>(left).count() / 24;
-  if (days >= 30)
-    return {};
-  return c.certificate.string() + " expires in " + std::to_string(days) + " days, on " + date_text(c.expires)
-         + "; make a new one with enn cluster init";
 }
 
 } // namespace enn::serialization

@@ -1,8 +1,8 @@
-/// Certificates and keys: who belongs to a cluster. A private certificate authority (CA) signs one certificate a machine; whoever
-/// holds a key with a certificate of that CA is fully trusted by all others of the cluster, and nobody else is.
+/// Certificates of a cluster: who holds one signed by its CA belongs to it, is fully trusted by all others, and nobody else is.
+/// PEM files, made and checked with libcrypto.
 ///
-///     FOLDER/ca.pem  ca.key           the CA; its key stays where the cluster was made
-///     FOLDER/NAME/   ca.pem  node.pem  node.key     all that the machine NAME needs
+///     FOLDER/ca.pem, ca.key          the CA; the key makes more certificates and is needed for nothing else
+///     FOLDER/NAME/ca.pem, node.pem, node.key    what one machine needs
 #pragma once
 #include <enn/model/error.hpp>
 
@@ -13,38 +13,32 @@
 
 namespace enn::serialization {
 
-/// What a process shows to others, and by what it judges them.
 struct credentials {
-  std::filesystem::path ca, certificate, key; // PEM
-  std::string cluster;                        // SHA-256 of the CA's certificate, 64 hex digits: the identity of the cluster
-  std::string subject;                        // of the certificate: the machine's name
-  std::chrono::system_clock::time_point expires; // the earlier one of both certificates
+  std::string authority, certificate, key; // files
+  std::string cluster;                     // SHA-256 of the CA's certificate, in hexadecimal
+  std::int64_t days_left = 0;              // of the certificate or the CA, whichever ends first
 };
 
-/// When certificates hold, from now on. They begin a day ago, for machines whose clocks differ.
+/// When a machine's certificate holds, from now on. It begins a day ago, for clocks that differ. A CA's lasts ten years.
 struct validity {
-  std::chrono::seconds from = -std::chrono::hours{24}, to = std::chrono::hours{24 * 3650};
+  std::chrono::seconds from = -std::chrono::hours{24}, to = std::chrono::hours{24 * 825};
 };
 
-/// Reads and checks a machine's folder: the files are there and readable, the key by nobody else, it is the certificate's, the
-/// certificate is the CA's, and neither is expired. Fails with ec::bad_usage, naming the file and what to do.
+/// Of a folder with ca.pem, node.pem and node.key. ec::bad_usage naming the file and what to do: missing, unreadable, a key that
+/// others may read or that is not the certificate's, another CA, not valid at this time.
 caf::expected<credentials> load_credentials(const std::filesystem::path& folder);
 
-/// Makes a CA and one certificate for the processes of one run on one machine, in place of what was in the folder. The CA's key
-/// is never written: nobody can join later with another certificate.
-caf::expected<credentials> make_credentials(const std::filesystem::path& folder, validity when = {});
+/// A new CA and a certificate, for processes of one machine, in place of those that were there. The CA's key is never written.
+caf::expected<credentials> make_credentials(const std::filesystem::path& folder);
 
-struct cluster_change {
-  std::string cluster;                // its identity
-  bool new_ca = false;
+struct cluster_files {
+  std::string cluster; // as in credentials
+  bool new_authority = false;
   std::vector<std::string> made, kept; // names of machines
 };
-
-/// Makes what is missing of a cluster: the CA, and a folder for each name. Never touches a key that is there.
-caf::expected<cluster_change> make_cluster(const std::filesystem::path& folder, const std::vector<std::string>& names,
-                                           validity when = {});
-
-/// "expires in 12 days, ...", or nothing if there are more than thirty left.
-std::string expiry_warning(const credentials& c);
+/// The CA of a cluster, unless the folder has it, and a folder for each machine that has none, all of it or nothing. No key is
+/// overwritten. ec::bad_usage: a name cannot be a folder's, the CA's key is gone, what is there is of no use. ec::io_failed.
+caf::expected<cluster_files> init_cluster(const std::filesystem::path& folder, const std::vector<std::string>& names,
+                                          validity when = {});
 
 } // namespace enn::serialization

@@ -84,6 +84,8 @@ caf::error inspect(caf::deserializer& in, frame& x) try {
   p->memory.reset(new capnp::word[size]); // aligned, not zero-filled
   if (auto e = in.apply_raw(size * sizeof(capnp::word), p->memory.get()))
     return e;
+  if (reinterpret_cast<const std::uint32_t*>(p->memory.get())[0] >= frame::max_segments) // one less than their number
+    return caf::sec::invalid_argument;
   p->flat.emplace(frame::words{p->memory.get(), size}, limits(size)); // throws on a bad segment table
   for (unsigned i = 0; p->flat->getSegment(i).begin(); ++i)
     p->list.push_back(p->flat->getSegment(i));

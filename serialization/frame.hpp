@@ -4,6 +4,7 @@
 #pragma once
 #include <caf/error.hpp>
 #include <caf/fwd.hpp>
+#include <capnp/any.h>
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 
@@ -19,6 +20,8 @@ public:
   using words = kj::ArrayPtr<const capnp::word>;
   /// Of one message between processes: 64 MiB. Within a process nothing is copied and the limit does not act.
   static constexpr std::uint64_t max_words = (std::uint64_t{64} << 20) / sizeof(capnp::word);
+  /// As Cap'n Proto's own readers of streams. A builder that grows needs some thirty.
+  static constexpr std::uint32_t max_segments = 512;
 
   frame() = default;
   /// Takes the builder's memory; no byte is copied.
@@ -70,5 +73,15 @@ public:
 private:
   frame frame_;
 };
+
+/// Whether every struct of a list takes a word at least, as all that a builder makes do. Structs of nothing, or of single bytes,
+/// would let a short message announce a list of any length.
+template <class Structs>
+bool takes_room(Structs list) {
+  if (list.size() == 0)
+    return true;
+  capnp::AnyStruct::Reader first{list[0]};
+  return first.getDataSection().size() >= sizeof(capnp::word) || first.getPointerSection().size() > 0;
+}
 
 } // namespace enn::serialization

@@ -84,6 +84,12 @@ std::vector<Value> get(Reader from) {
   return result;
 }
 
+template <class Structs>
+Structs get_structs(const char* field, Structs from) {
+  require(takes_room(from), std::string{field} + ": structs of less than a word");
+  return from;
+}
+
 void put_values(capnp::List<wire::NameValue>::Builder to, const model::name_values& values) {
   for (unsigned i = 0; i < to.size(); ++i) {
     to[i].setName(values[i].first);
@@ -179,8 +185,9 @@ model::attribute get_attribute(wire::Attribute::Reader from) {
 model::node get_node(wire::Node::Reader from) {
   model::node x{.op = from.getOp(), .version = from.getVersion(), .path = from.getPath(),
                 .inputs = get<model::value_id>(from.getInputs()), .outputs = get<model::value_id>(from.getOutputs()), .attrs = {}};
-  for (auto attribute : from.getAttributes())
-    x.attrs.emplace(attribute.getName(), get_attribute(attribute));
+  for (auto attribute : get_structs("attributes", from.getAttributes()))
+    require(x.attrs.emplace(attribute.getName(), get_attribute(attribute)).second,
+            x.path + ": attribute " + std::string{attribute.getName()} + " is there twice");
   return x;
 }
 
@@ -196,8 +203,9 @@ void check_shape(const model::shape& s) {
   std::int64_t elements = 1;
   for (std::size_t i = 0; i < s.size(); ++i) {
     require((i == 0 && s[i] == model::batch) || (s[i] >= 0 && s[i] <= most_elements), "extent " + std::to_string(s[i]));
-    elements *= s[i] == model::batch ? 1 : s[i];
-    require(elements <= most_elements, "a value has too many elements");
+    auto extent = s[i] == model::batch ? 1 : s[i];
+    require(extent == 0 || elements <= most_elements / extent, "a value has too many elements");
+    elements *= extent;
   }
 }
 
@@ -233,8 +241,10 @@ void check_graph(const model::graph& x) {
     const auto& extent = x.values[static_cast<std::size_t>(parameter.value)];
     require(!model::is_batched(extent), parameter.path + ": a parameter has a batch");
     auto size = static_cast<std::size_t>(model::elements(extent));
-    require(parameter.data.empty() || parameter.data.size() == size, parameter.path + ": expected " + std::to_string(size)
-                                                                       + " numbers, found " + std::to_string(parameter.data.size()));
+    auto given = parameter.rule == model::init::given;
+    require(given || parameter.trainable, parameter.path + ": neither trained nor given");
+    require(parameter.data.size() == (given ? size : 0), parameter.path + ": expected " + std::to_string(given ? size : 0)
+                                                           + " numbers, found " + std::to_string(parameter.data.size()));
   }
   for (const auto& node : x.nodes) {
     for (auto id : node.inputs)
@@ -248,15 +258,15 @@ void check_graph(const model::graph& x) {
 
 model::graph get_graph(wire::Graph::Reader from) {
   model::graph x;
-  for (auto value : from.getValues())
+  for (auto value : get_structs("values", from.getValues()))
     x.values.push_back(get<std::int64_t>(value.getExtents()));
-  for (auto input : from.getInputs())
+  for (auto input : get_structs("inputs", from.getInputs()))
     x.inputs.push_back({input.getPath(), get_enum(input.getRole(), model::input_role::state, input.getPath()), input.getValue()});
-  for (auto parameter : from.getParameters())
+  for (auto parameter : get_structs("parameters", from.getParameters()))
     x.parameters.push_back(get_parameter(parameter));
-  for (auto node : from.getNodes())
+  for (auto node : get_structs("nodes", from.getNodes()))
     x.nodes.push_back(get_node(node));
-  for (auto output : from.getOutputs())
+  for (auto output : get_structs("outputs", from.getOutputs()))
     x.outputs.push_back({output.getPath(), get_enum(output.getRole(), model::output_role::diagnostic, output.getPath()),
                          output.getValue(), output.getWeight()});
   check_graph(x);
@@ -298,12 +308,14 @@ model::data_facts get_facts(wire::DataFacts::Reader from) {
   require(x.kind == "window" || x.kind == "row", "kind: expected window or row, found '" + x.kind + "'");
   x.features = get<std::string>(from.getFeatures());
   x.outputs = get<std::string>(from.getOutputs());
-  for (auto c : from.getCategories())
+  for (auto c : get_structs("categories", from.getCategories()))
     x.categories.push_back({c.getColumn(), c.getCount(), c.getWidth(), c.getFirst()});
   x.history = from.getHistory();
   x.horizon = from.getHorizon();
   x.lines_per_day = from.getLinesPerDay();
   x.interval_seconds = from.getIntervalSeconds();
+  for (auto lines : {x.history, x.horizon, x.lines_per_day, x.interval_seconds})
+    require(lines >= 0 && lines <= most_elements, "a number of lines or seconds is " + std::to_string(lines));
   x.mean = get<double>(from.getMean());
   x.deviation = get<double>(from.getDeviation());
   x.target_mean = get<double>(from.getTargetMean());
@@ -354,8 +366,10 @@ caf::expected<model::run_definition> read(const msg<wire::RunDefinition>& m) {
     auto from = reader.getRoot<wire::RunDefinition>();
     check_version(from);
     model::name_values values;
-    for (auto v : from.getSettings())
+    for (auto v : get_structs("settings", from.getSettings())) {
+      require(v.getName().size() <= 256, "a setting's name is too long"); // before anything looks for one that is near to it
       values.emplace_back(v.getName(), v.getValue());
+    }
     auto settings = model::from_name_values(values);
     require(static_cast<bool>(settings), settings ? "" : text_of(settings.error()));
     model::run_definition x;
@@ -365,6 +379,8 @@ caf::expected<model::run_definition> read(const msg<wire::RunDefinition>& m) {
     x.layout = model::layout_of(x.network);
     x.total_steps = from.getTotalSteps();
     x.steps_per_epoch = from.getStepsPerEpoch();
+    require(x.total_steps >= 0 && x.steps_per_epoch >= 1, "steps: " + std::to_string(x.total_steps) + " in all, "
+                                                            + std::to_string(x.steps_per_epoch) + " an epoch");
     x.kernels = from.getKernels();
     return x;
   });

@@ -37,6 +37,14 @@ void exactly(const char* field, std::uint64_t found, std::uint64_t expected) {
   expect(found == expected, field, std::to_string(expected), std::to_string(found));
 }
 
+/// A list of at most so many structs.
+template <class Structs>
+Structs get_structs(const char* field, Structs from, std::uint64_t most) {
+  at_most(field, from.size(), most);
+  expect(takes_room(from), field, "structs of a word or more", "shorter ones");
+  return from;
+}
+
 template <class Schema, class Read>
 auto guarded(const char* what, const msg<Schema>& m, Read&& body)
   -> caf::expected<decltype(body(std::declval<typename Schema::Reader>()))> {
@@ -84,13 +92,14 @@ void get(const char* field, chunk_list::Reader from, std::span<float> into, std:
   }
 }
 
-/// The whole vector: as many chunks as `size` floats need, no more.
+/// The whole vector: as many chunks as `size` floats need, no more. They are there before memory is taken for them.
 std::vector<float> get_all(const char* field, chunk_list::Reader from, std::uint64_t size) {
   exactly(field, from.size(), chunks_of(size));
+  for (unsigned i = 0; i < from.size(); ++i)
+    exactly(field, from[i].size(), sizeof(float) * std::min<std::uint64_t>(size - i * chunk_floats, chunk_floats));
   std::vector<float> result;
   result.reserve(size); // and no zeros first: these are the large arrays of every lease
   for (auto part : from) {
-    exactly(field, part.size(), sizeof(float) * std::min<std::uint64_t>(size - result.size(), chunk_floats));
     auto* first = reinterpret_cast<const float*>(part.begin());
     result.insert(result.end(), first, first + part.size() / sizeof(float));
   }
@@ -112,8 +121,8 @@ std::vector<Value> get_list(typename capnp::List<Value>::Reader from) {
   return result;
 }
 
-std::vector<std::uint64_t> get_rows(capnp::List<std::uint64_t>::Reader from, const bounds& limits) {
-  at_most("rows", from.size(), limits.rows);
+std::vector<std::uint64_t> get_rows(capnp::List<std::uint64_t>::Reader from, std::uint64_t most) {
+  at_most("rows", from.size(), most);
   return get_list<std::uint64_t>(from);
 }
 
@@ -158,6 +167,22 @@ void check_range(std::uint32_t first, std::uint32_t count) {
          "a power of two of leases at a multiple of it", std::to_string(first) + "+" + std::to_string(count));
 }
 
+void put_health(wire::Health::Builder to, const model::numeric_health& x) {
+  to.setNonfinite(x.nonfinite);
+  to.setFirstNode(x.first_node);
+  to.setInputsFinite(x.inputs_finite);
+  to.setParametersFinite(x.parameters_finite);
+  to.setLargest(x.largest);
+  to.setOutOfRange(!x.in_range);
+  put_list(to.initInputRows(static_cast<unsigned>(x.input_rows.size())), x.input_rows);
+  put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
+}
+
+model::numeric_health get_health(wire::Health::Reader from, const bounds& limits) {
+  return {from.getNonfinite(), from.getFirstNode(), from.getInputsFinite(), from.getParametersFinite(), from.getLargest(),
+          !from.getOutOfRange(), get_rows(from.getInputRows(), limits.rows), get_rows(from.getRows(), limits.rows)};
+}
+
 std::uint64_t numbers_expected(model::lease_kind kind, std::uint64_t rows, const bounds& limits) {
   switch (kind) {
     case model::lease_kind::train: return limits.parameters;
@@ -175,6 +200,7 @@ bounds bounds_of(const model::run_definition& run) {
   result.feature_size = static_cast<std::uint64_t>(run.facts.feature_size());
   result.calendar_size = static_cast<std::uint64_t>(run.facts.calendar_size());
   result.target_size = static_cast<std::uint64_t>(run.facts.target_size());
+  result.lease_rows = static_cast<std::uint64_t>(run.settings.train.batch_rows);
   for (const auto& output : run.network.outputs)
     result.losses += output.role == model::output_role::loss;
   return result;
@@ -206,7 +232,7 @@ caf::expected<lease> read(const msg<wire::Lease>& m, const bounds& limits) {
     x.attempt = from.getAttempt();
     x.weights = get_id(from.getWeights());
     x.start = get_rung(from.getStart());
-    x.rows = get_rows(from.getRows(), limits);
+    x.rows = get_rows(from.getRows(), limits.lease_rows);
     x.denominator = get_denominator(from.getDenominator());
     return x;
   });
@@ -227,17 +253,12 @@ msg<wire::Block> write(const block& x) {
     auto rungs = to.initRungs(static_cast<unsigned>(x.rungs.size()));
     std::transform(x.rungs.begin(), x.rungs.end(), rungs.begin(), [](model::rung r) { return static_cast<capnp::byte>(r); });
     put_list(to.initLosses(static_cast<unsigned>(x.losses.size())), x.losses);
-    auto health = to.initHealth();
-    health.setNonfinite(x.health.nonfinite);
-    health.setFirstNode(x.health.first_node);
-    health.setInputsFinite(x.health.inputs_finite);
-    health.setParametersFinite(x.health.parameters_finite);
-    health.setLargest(x.health.largest);
+    put_health(to.initHealth(), x.health);
     to.setSize(x.numbers.size());
     put(to.initChunks(static_cast<unsigned>(chunks_of(x.numbers.size()))), x.numbers);
     put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
     to.setHash(hash_of(x));
-  }, hint(x.numbers.size(), x.rows.size() + x.rungs.size() + x.losses.size()));
+  }, hint(x.numbers.size(), x.rows.size() + x.rungs.size() + x.losses.size() + x.health.rows.size() + x.health.input_rows.size()));
 }
 
 namespace {
@@ -255,13 +276,8 @@ block get_head(wire::Block::Reader from, const bounds& limits) {
     x.rungs.push_back(get_rung(rung));
   exactly("losses", from.getLosses().size(), x.kind == model::lease_kind::predict ? 0 : limits.losses);
   x.losses = get_list<double>(from.getLosses());
-  auto health = from.getHealth();
-  x.health.nonfinite = health.getNonfinite();
-  x.health.first_node = health.getFirstNode();
-  x.health.inputs_finite = health.getInputsFinite();
-  x.health.parameters_finite = health.getParametersFinite();
-  x.health.largest = health.getLargest();
-  x.rows = get_rows(from.getRows(), limits);
+  x.health = get_health(from.getHealth(), limits);
+  x.rows = get_rows(from.getRows(), limits.lease_rows);
   exactly("size", from.getSize(), numbers_expected(x.kind, x.rows.size(), limits));
   x.hash = from.getHash();
   return x;
@@ -406,9 +422,8 @@ msg<wire::Members> write(const member_list& x) {
 
 caf::expected<member_list> read(const msg<wire::Members>& m) {
   return guarded("members", m, [](wire::Members::Reader from) {
-    at_most("members", from.getMembers().size(), 65536);
     member_list x{from.getStep(), from.getTotalSteps(), {}};
-    for (auto each : from.getMembers())
+    for (auto each : get_structs("members", from.getMembers(), 65536))
       x.members.push_back({each.getName(), each.getMachine(), each.getWorkers(), each.getEpoch(), each.getLeasesOut(),
                            each.getLeasesDone(), each.getSilentTicks(), each.getDraining()});
     return x;
@@ -447,6 +462,7 @@ caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_i
     auto found = get_id(from.getId());
     expect(found == id, "id", "step " + std::to_string(id.step), "step " + std::to_string(found.step));
     exactly("size", from.getSize(), into.size());
+    expect(from.getChunks().size() > 0 || into.empty(), "chunks", "at least one", "none"); // or the next would be asked for for ever
     get("chunks", from.getChunks(), into, from.getFirstChunk());
     auto next = from.getFirstChunk() + from.getChunks().size();
     return next == chunks_of(into.size()) ? 0 : next;
@@ -465,7 +481,7 @@ msg<wire::Rows> write(const row_list& x) {
 
 caf::expected<row_list> read(const msg<wire::Rows>& m, const bounds& limits) {
   return guarded("rows", m, [&](wire::Rows::Reader from) {
-    return row_list{from.getStep(), get_rows(from.getRows(), limits), get_denominator(from.getDenominator())};
+    return row_list{from.getStep(), get_rows(from.getRows(), limits.rows), get_denominator(from.getDenominator())};
   });
 }
 
@@ -508,7 +524,7 @@ msg<wire::RawRows> write(const raw_rows& x) {
 caf::expected<raw_rows> read(const msg<wire::RawRows>& m, const bounds& limits) {
   return guarded("raw rows", m, [&](wire::RawRows::Reader from) {
     raw_rows x;
-    x.rows = get_rows(from.getRows(), limits);
+    x.rows = get_rows(from.getRows(), limits.rows);
     exactly("features", from.getFeatures().size(), x.rows.size());
     exactly("calendar", from.getCalendar().size(), x.rows.size());
     exactly("targets", from.getTargets().size(), x.rows.size());
@@ -554,8 +570,7 @@ caf::expected<progress> read(const msg<wire::Progress>& m) {
     x.step = from.getStep();
     x.total_steps = from.getTotalSteps();
     x.steps_per_epoch = from.getStepsPerEpoch();
-    at_most("terms", from.getTerms().size(), 1024);
-    for (auto term : from.getTerms())
+    for (auto term : get_structs("terms", from.getTerms(), 1024))
       x.terms.emplace_back(term.getPath(), term.getValue());
     x.norm = from.getNorm();
     x.applied = from.getApplied();

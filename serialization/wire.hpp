@@ -18,7 +18,8 @@ struct bounds {
   std::uint64_t feature_size = 0, calendar_size = 0; // numbers of one row
   std::uint64_t target_size = 0;  // floats of one prediction
   std::uint64_t losses = 0;       // loss outputs of the graph
-  std::uint64_t rows = std::uint64_t{1} << 32; // in one message
+  std::uint64_t lease_rows = std::uint64_t{1} << 32; // of a lease and its block
+  std::uint64_t rows = std::uint64_t{1} << 32; // in another message
 };
 bounds bounds_of(const model::run_definition& run);
 

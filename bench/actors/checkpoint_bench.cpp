@@ -69,9 +69,14 @@ struct actor_config : caf::actor_system_config {
   }
 };
 
-/// Seconds of each step. The last checkpoint, read again, must have the weights that the run ended with.
-std::vector<double> train(const subject& s, std::uint32_t workers, const std::filesystem::path& folder) {
-  std::vector<double> steps;
+/// Seconds from the record of one step to that of the next, and of each step itself: the record may wait for the disk.
+struct timing {
+  std::vector<double> records, steps;
+};
+
+/// The last checkpoint, read again, must have the weights that the run ended with.
+timing train(const subject& s, std::uint32_t workers, const std::filesystem::path& folder) {
+  timing result;
   actor_config config;
   caf::actor_system system{config};
   actors::run_request request;
@@ -80,34 +85,46 @@ std::vector<double> train(const subject& s, std::uint32_t workers, const std::fi
   request.folder = folder;
   request.workers = workers;
   auto last = clock_type::now();
-  auto outcome = must(actors::train(system, std::move(request), [&](const serialization::progress&) {
+  auto outcome = must(actors::train(system, std::move(request), [&](const serialization::progress& p) {
     auto now = clock_type::now();
-    steps.push_back(std::chrono::duration<double>(now - last).count());
+    result.records.push_back(std::chrono::duration<double>(now - last).count());
+    result.steps.push_back(p.seconds);
     last = now;
   }));
   auto place = serialization::checkpoint_folder::view(folder / "checkpoints");
   auto read = must(actors::restore(must(place.load(must(place.named("last"))))));
   if (actors::hash_of_weights(*read.version) != outcome.weights_hash)
     throw std::runtime_error{"the last checkpoint has other weights than the run"};
-  return steps;
+  return result;
+}
+
+std::vector<double> part(const std::vector<double>& all, std::size_t begin) {
+  auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
+  return {first, first + static_cast<std::ptrdiff_t>(busy)};
+}
+
+double sum(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+double longest(const std::vector<double>& values) {
+  return *std::max_element(values.begin(), values.end());
 }
 
 void measure(const subject& s, std::uint32_t workers) {
   auto folder = std::filesystem::temp_directory_path() / ("enn_checkpoint_bench_" + std::to_string(::getpid()));
   std::filesystem::remove_all(folder);
-  auto steps = train(s, workers, folder);
+  auto times = train(s, workers, folder);
   auto bytes = std::filesystem::file_size(serialization::checkpoint_folder::view(folder / "checkpoints").file_of(s.run->total_steps));
   std::filesystem::remove_all(folder);
   std::vector<double> costs, stalls, noise, quiet;
-  for (std::size_t begin = period; begin + period <= steps.size(); begin += period) { // no checkpoint is before the first ones
-    std::vector<double> with(steps.begin() + static_cast<std::ptrdiff_t>(begin), steps.begin() + static_cast<std::ptrdiff_t>(begin + busy));
-    std::vector<double> without(steps.begin() + static_cast<std::ptrdiff_t>(begin + busy),
-                                steps.begin() + static_cast<std::ptrdiff_t>(begin + period));
+  for (std::size_t begin = period; begin + period <= times.steps.size(); begin += period) { // none is before the first of them
+    auto with = part(times.steps, begin), without = part(times.steps, begin + busy);
     auto usual = median(without);
     quiet.push_back(usual);
-    costs.push_back(std::accumulate(with.begin(), with.end(), 0.0) - std::accumulate(without.begin(), without.end(), 0.0));
-    stalls.push_back(*std::max_element(with.begin(), with.end()) - usual);
-    noise.push_back(*std::max_element(without.begin(), without.end()) - usual);
+    costs.push_back(sum(part(times.records, begin)) - sum(part(times.records, begin + busy)));
+    stalls.push_back(longest(with) - usual);
+    noise.push_back(longest(without) - usual);
   }
   auto step = median(quiet), cost = median(costs);
   std::printf("%s, %lld parameters, checkpoints of %.0f MB, %u workers; medians over %zu checkpoints\n",

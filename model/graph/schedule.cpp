@@ -30,7 +30,8 @@ struct schedule<T>::parts {
   struct step {
     const node* from = nullptr;
     std::unique_ptr<bound_operator<T>> op;
-    bool is_view = false, swallows = false, backward = false;
+    bool is_view = false, swallows_gradient = false, backward = false;
+    unsigned swallows = 0;
     std::uint32_t path_hash = 0;
     std::vector<const T*> in;
     std::vector<T*> out;
@@ -38,6 +39,7 @@ struct schedule<T>::parts {
     std::vector<T*> d_in;
     T *saved = nullptr, *scratch = nullptr;
     std::vector<std::span<T>> zeroed; // gradients that this step, in backward, is the first to add to
+    std::vector<std::size_t> watched_in, watched_out; // that run() inspects
   };
   struct patch { // a pointer of a step that follows the weights or the gradient
     std::size_t step, slot;
@@ -60,7 +62,7 @@ struct schedule<T>::parts {
   std::vector<kept_output> outputs;
   std::vector<T> arena, constants;
   std::map<std::string, std::span<T>, std::less<>> inputs;
-  std::int64_t swallowed = 0; // nonfinite inputs of operators that may swallow them, in the latest run
+  kernels::finiteness watched; // what the latest run saw on its way
 
   parts(std::shared_ptr<const graph> g, schedule_plan p, const kernels::kernel_table<T>& k, const operator_table& table)
     : network(std::move(g)), plan(std::move(p)), kernels(k) {
@@ -78,6 +80,7 @@ struct schedule<T>::parts {
   };
   fixed_places place_fixed(const reach& r);
   void connect(const reach& r, const arena_planner& planner);
+  void watch(const arena_planner& planner);
 
   call<T> call_of(const step& s, const schedule_inputs<T>& in) const {
     call<T> c;
@@ -96,20 +99,24 @@ struct schedule<T>::parts {
     return c;
   }
 
-  std::int64_t nonfinite(std::span<const T> values) const {
-    return kernels.count_nonfinite(static_cast<std::int64_t>(values.size()), values.data()).nonfinite;
+  kernels::finiteness look(std::span<const T> values) const {
+    return kernels.count_nonfinite(static_cast<std::int64_t>(values.size()), values.data());
   }
-  std::int64_t nonfinite_inputs(const step& s) const {
-    std::int64_t found = 0;
-    for (std::size_t i = 0; i < s.in.size(); ++i)
-      found += nonfinite({s.in[i], static_cast<std::size_t>(size_of(s.from->inputs[i]))});
-    return found;
+  kernels::finiteness look(const T* values, value_id v) const { return look({values, static_cast<std::size_t>(size_of(v))}); }
+  static bool in_range(double largest) { return sizeof(T) > sizeof(float) || largest <= range_limit; }
+  static bool is_bad(kernels::finiteness f) { return f.nonfinite > 0 || !in_range(f.largest); }
+  static void add(kernels::finiteness f, kernels::finiteness& to) {
+    to.nonfinite += f.nonfinite;
+    to.largest = std::max(to.largest, f.largest);
   }
 
   template <class After>
   void forward(const schedule_inputs<T>& in, After&& after);
-  template <class After>
-  void backward(const schedule_inputs<T>& in, std::span<T> gradient, After&& after);
+  template <class Before, class After>
+  void backward(const schedule_inputs<T>& in, std::span<T> gradient, Before&& before, After&& after);
+  void change(const schedule_inputs<T>& in, number_place::kind what, const step& s, std::size_t slot, T* values, value_id v) const;
+  void change_inputs(const schedule_inputs<T>& in);
+  void mark_rows(value_id v, const T* values, std::vector<bool>& rows) const;
   void attribute(const schedule_inputs<T>& in, std::span<T> gradient, numeric_health& health);
 };
 
@@ -153,7 +160,8 @@ void schedule<T>::parts::compile(const operator_table& table) {
     s.from = &n;
     s.op = bind<T>(d, facts);
     s.is_view = d.is_view;
-    s.swallows = d.swallows_nonfinite;
+    s.swallows = d.swallows;
+    s.swallows_gradient = d.swallows_gradient;
     s.path_hash = kernels::purpose_hash(n.path);
     for (std::size_t k = 0; k < n.inputs.size(); ++k)
       s.backward |= r.wanted[at(n.inputs[k])] && differentiable(d, k);
@@ -164,6 +172,7 @@ void schedule<T>::parts::compile(const operator_table& table) {
   arena_planner planner{network->values.size()};
   reserve(r, planner);
   connect(r, planner);
+  watch(planner);
 }
 
 /// Time: step i runs forward at i and backward at 2n - 1 - i. Says which buffer is needed when.
@@ -295,23 +304,77 @@ void schedule<T>::parts::connect(const reach& r, const arena_planner& planner) {
   }
 }
 
+/// What some operator may swallow, looked at where it was made and still lies in the cache, and what nobody reads. Of what no
+/// step makes, inputs and weights, where it is read; buffers do not change.
+template <class T>
+void schedule<T>::parts::watch(const arena_planner& planner) {
+  std::vector<bool> made(network->values.size(), false), buffer = made, read = made, swallowed = made;
+  auto root = [&](value_id v) { return at(planner.root(v)); };
+  auto swallows = [](const step& s, std::size_t input) { return s.swallows >> std::min<std::size_t>(input, 31) & 1; };
+  for (const auto& p : network->parameters)
+    buffer[at(p.value)] = !p.trainable;
+  for (const auto& o : outputs)
+    read[root(o.from->value)] = true;
+  for (const auto& s : steps) {
+    if (s.is_view)
+      continue;
+    for (auto v : s.from->outputs)
+      made[at(v)] = true;
+    for (std::size_t k = 0; k < s.from->inputs.size(); ++k) {
+      auto v = root(s.from->inputs[k]);
+      read[v] = true;
+      swallowed[v] = swallowed[v] || swallows(s, k);
+    }
+  }
+  for (auto& s : steps) {
+    if (s.is_view)
+      continue;
+    for (std::size_t k = 0; k < s.from->outputs.size(); ++k)
+      if (auto v = at(s.from->outputs[k]); swallowed[v] || !read[v])
+        s.watched_out.push_back(k);
+    for (std::size_t k = 0; k < s.from->inputs.size(); ++k)
+      if (auto v = root(s.from->inputs[k]); swallows(s, k) && !made[v] && !buffer[v])
+        s.watched_in.push_back(k);
+  }
+}
+
 // -- run ------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+void schedule<T>::parts::change(const schedule_inputs<T>& in, number_place::kind what, const step& s, std::size_t slot, T* values,
+                                value_id v) const {
+  if (auto c = (*in.fault)({what, s.from->path, slot, size_of(v)}))
+    values[c->element] = static_cast<T>(c->value);
+}
+
+/// Not states: they outlive a pass.
+template <class T>
+void schedule<T>::parts::change_inputs(const schedule_inputs<T>& in) {
+  for (const auto& x : network->inputs)
+    if (auto to = inputs.find(x.path); to != inputs.end() && x.role != input_role::state)
+      if (auto c = (*in.fault)({number_place::kind::input, x.path, 0, size_of(x.value)}))
+        to->second[static_cast<std::size_t>(c->element)] = static_cast<T>(c->value);
+}
 
 template <class T>
 template <class After>
 void schedule<T>::parts::forward(const schedule_inputs<T>& in, After&& after) {
   for (const auto& w : weight_slots)
     steps[w.step].in[w.slot] = in.weights.data() + w.offset;
+  if (in.fault)
+    change_inputs(in);
   for (auto& s : steps) {
     if (!s.is_view)
       s.op->forward(call_of(s, in));
+    for (std::size_t k = 0; in.fault && !s.is_view && k < s.out.size(); ++k)
+      change(in, number_place::kind::output, s, k, s.out[k], s.from->outputs[k]);
     after(s);
   }
 }
 
 template <class T>
-template <class After>
-void schedule<T>::parts::backward(const schedule_inputs<T>& in, std::span<T> gradient, After&& after) {
+template <class Before, class After>
+void schedule<T>::parts::backward(const schedule_inputs<T>& in, std::span<T> gradient, Before&& before, After&& after) {
   for (const auto& d : gradient_slots)
     steps[d.step].d_in[d.slot] = gradient.data() + d.offset;
   std::fill(gradient.begin(), gradient.end(), T{0});
@@ -322,31 +385,62 @@ void schedule<T>::parts::backward(const schedule_inputs<T>& in, std::span<T> gra
       continue;
     for (auto z : s->zeroed)
       std::fill(z.begin(), z.end(), T{0});
-    if (!s->is_view && std::any_of(s->d_out.begin(), s->d_out.end(), [](const T* d) { return d; }))
-      s->op->backward(call_of(*s, in));
+    if (s->is_view || std::none_of(s->d_out.begin(), s->d_out.end(), [](const T* d) { return d; }))
+      continue;
+    before(*s);
+    s->op->backward(call_of(*s, in));
+    for (std::size_t k = 0; in.fault && k < s->d_in.size(); ++k)
+      if (s->d_in[k])
+        change(in, number_place::kind::gradient, *s, k, s->d_in[k], s->from->inputs[k]);
     after(*s);
   }
 }
 
+/// The rows with a bad number. Of a value that is no row's, all.
+template <class T>
+void schedule<T>::parts::mark_rows(value_id v, const T* values, std::vector<bool>& rows) const {
+  const auto& s = network->values[at(v)];
+  auto size = elements(s, 1);
+  for (std::size_t r = 0; r < rows.size(); ++r)
+    if (!is_batched(s) || is_bad(look({values + static_cast<std::int64_t>(r) * size, static_cast<std::size_t>(size)})))
+      rows[r] = true;
+}
+
 template <class T>
 void schedule<T>::parts::attribute(const schedule_inputs<T>& in, std::span<T> gradient, numeric_health& health) {
-  for (const auto& [path, values] : inputs)
-    health.inputs_finite &= nonfinite(values) == 0;
-  health.parameters_finite = nonfinite(in.weights) == 0;
-  auto blame = [&](const step& s, const char* suffix, std::int64_t found) {
-    if (found > 0 && health.first_node.empty())
+  std::vector<bool> rows(in.row_numbers.size(), false), input_rows = rows;
+  auto blame = [&](const step& s, const char* suffix, const T* values, value_id v, bool marks) {
+    if (!is_bad(look(values, v)))
+      return;
+    if (health.first_node.empty())
       health.first_node = s.from->path + suffix;
+    if (marks)
+      mark_rows(v, values, rows);
   };
   forward(in, [&](const step& s) {
+    for (auto k : s.watched_in)
+      blame(s, "", s.in[k], s.from->inputs[k], true);
     for (std::size_t k = 0; k < s.out.size() && !s.is_view; ++k)
-      blame(s, "", nonfinite({s.out[k], static_cast<std::size_t>(size_of(s.from->outputs[k]))}));
+      blame(s, "", s.out[k], s.from->outputs[k], true);
   });
   if (plan.backward)
-    backward(in, gradient, [&](const step& s) {
+    backward(in, gradient, [](const step&) {}, [&](const step& s) {
       for (std::size_t k = 0; k < s.d_in.size(); ++k)
-        if (s.d_in[k])
-          blame(s, ".grad", nonfinite({s.d_in[k], static_cast<std::size_t>(size_of(s.from->inputs[k]))}));
+        if (s.d_in[k]) // sums over rows tell nothing of a row
+          blame(s, ".grad", s.d_in[k], s.from->inputs[k], is_batched(network->values[at(s.from->inputs[k])]));
     });
+  health.parameters_finite = look(in.weights).nonfinite == 0;
+  for (const auto& x : network->inputs)
+    if (auto values = inputs.find(x.path); values != inputs.end() && look(values->second).nonfinite > 0) {
+      health.inputs_finite = false;
+      mark_rows(x.value, values->second.data(), input_rows);
+    }
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    if (input_rows[r])
+      health.input_rows.push_back(in.row_numbers[r]);
+    if (rows[r] || input_rows[r])
+      health.rows.push_back(in.row_numbers[r]);
+  }
 }
 
 // -- the class ------------------------------------------------------------------------------------------------------------
@@ -379,30 +473,34 @@ void schedule<T>::run(const schedule_inputs<T>& in, std::span<T> gradient) {
   auto& p = *parts_;
   require(static_cast<std::int64_t>(in.weights.size()) == p.weight_count, "the weights are not of this graph");
   require(!p.plan.backward || static_cast<std::int64_t>(gradient.size()) == p.weight_count, "the gradient is not of this graph");
-  p.swallowed = 0;
+  p.watched = {};
   p.forward(in, [&](const auto& s) {
-    if (s.swallows)
-      p.swallowed += p.nonfinite_inputs(s);
+    for (auto k : s.watched_in)
+      p.add(p.look(s.in[k], s.from->inputs[k]), p.watched);
+    for (auto k : s.watched_out)
+      p.add(p.look(s.out[k], s.from->outputs[k]), p.watched);
   });
   if (p.plan.backward)
-    p.backward(in, gradient, [](const auto&) {});
+    p.backward(in, gradient, [&](const auto& s) {
+      for (std::size_t k = 0; s.swallows_gradient && k < s.d_out.size(); ++k)
+        if (s.d_out[k])
+          p.add(p.look(s.d_out[k], s.from->outputs[k]), p.watched);
+    }, [](const auto&) {});
 }
 
 template <class T>
 numeric_health schedule<T>::inspect(const schedule_inputs<T>& in, std::span<T> gradient) {
   auto& p = *parts_;
-  numeric_health health;
-  auto look = [&](std::span<const T> values) {
-    auto found = p.kernels.count_nonfinite(static_cast<std::int64_t>(values.size()), values.data());
-    health.nonfinite += found.nonfinite;
-    health.largest = std::max(health.largest, found.largest);
-  };
+  auto all = p.watched;
   for (const auto& o : p.outputs)
-    look(o.values);
+    p.add(p.look(o.values), all);
   if (p.plan.backward)
-    look(gradient);
-  health.nonfinite += p.swallowed;
-  if (health.nonfinite > 0)
+    p.add(p.look(gradient), all);
+  numeric_health health;
+  health.nonfinite = all.nonfinite;
+  health.largest = all.largest;
+  health.in_range = p.in_range(all.largest);
+  if (p.is_bad(all))
     p.attribute(in, gradient, health);
   return health;
 }

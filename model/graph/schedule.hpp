@@ -2,6 +2,7 @@
 /// written by hand. The constructor allocates; run() does not.
 #pragma once
 #include <enn/model/graph/graph.hpp>
+#include <enn/model/graph/number_fault.hpp>
 #include <enn/model/operators/operator.hpp>
 #include <enn/model/training/health.hpp>
 
@@ -24,6 +25,7 @@ struct schedule_inputs {
   std::span<const std::uint64_t> row_numbers;
   std::span<const T> weights;        // the flat weight vector
   T loss_scale = 1;                  // 1 / denominator: the seed of backward, times each loss output's weight
+  const number_fault* fault = nullptr; // a test's
 };
 
 /// One thread at a time.
@@ -44,8 +46,8 @@ public:
   /// Forward, and backward if planned. `gradient` has layout_of(graph).size elements and is overwritten (backward only).
   void run(const schedule_inputs<T>& in, std::span<T> gradient);
 
-  /// After run(): nonfinite numbers in the plan's outputs, the gradient, and the inputs of operators that may swallow them. Only
-  /// if there are any, everything is computed again step by step, to name the first node and to look at inputs and weights.
+  /// After run(): what was found in the plan's outputs, the gradient, and what run() looked at on its way (see health.hpp). Only if
+  /// something is wrong, everything is computed again step by step, to name the first node and to look at inputs, weights and rows.
   numeric_health inspect(const schedule_inputs<T>& in, std::span<T> gradient);
 
   std::int64_t arena_size() const;   // elements of all buffers together

@@ -171,7 +171,7 @@ void add_attention_operators(operator_table& t) {
   auto d = define<attention>("attention", infer_attention);
   d.flops = attention_flops;
   d.lower = lower_attention;
-  d.swallows_nonfinite = true; // a score of minus infinity is a weight of 0
+  d.swallows = 11; // q, k, bias: a score of minus infinity is a weight of 0
   t.add(d);
 }
 

@@ -167,11 +167,17 @@ void add_elementwise_operators(operator_table& t) {
   stop.is_view = true;
   stop.differentiable = 0;
   t.add(stop);
-  for (auto name : {"exp", "tanh", "sigmoid", "erf", "relu", "gelu", "silu", "softplus", "reciprocal", "divide", "maximum", "minimum"}) {
+  auto declare = [&](std::string_view name, unsigned swallows, bool swallows_gradient) {
     auto d = *t.find(name);
-    d.swallows_nonfinite = true; // of some infinity, or of a NaN that loses a comparison
+    d.swallows = swallows;
+    d.swallows_gradient = swallows_gradient;
     t.add(d);
-  }
+  };
+  for (auto name : {"exp", "tanh", "sigmoid", "erf", "relu", "gelu", "silu", "softplus", "reciprocal"})
+    declare(name, 1, false); // of some infinity a limit, or a NaN that loses a comparison
+  declare("divide", 2, false);
+  declare("maximum", 3, true);
+  declare("minimum", 3, true);
 }
 
 } // namespace enn::model

@@ -100,7 +100,7 @@ void add_gate_operators(operator_table& t) {
   d.flops = [](const node_facts& f) { return 12.0 * static_cast<double>(elements(f.outputs[0])); };
   d.lower = lower_gate;
   d.differentiable = 4;
-  d.swallows_nonfinite = true;
+  d.swallows = 31;
   t.add(d);
 }
 

@@ -276,10 +276,16 @@ void add_layout_operators(operator_table& t) {
   view.is_view = true;
   t.add(view);
   t.add(define<transpose>("transpose", infer_transpose));
-  t.add(define<concat>("concat", infer_concat));
-  t.add(define<slice>("slice", infer_slice));
+  auto joined = define<concat>("concat", infer_concat);
+  joined.swallows_gradient = true; // of an input that needs none
+  t.add(joined);
+  auto cut = define<slice>("slice", infer_slice);
+  cut.swallows = 1; // what it leaves out
+  t.add(cut);
+  cut = define<patches>("patches", infer_patches);
+  cut.swallows = 1;
+  t.add(cut);
   t.add(define<broadcast>("broadcast", infer_broadcast));
-  t.add(define<patches>("patches", infer_patches));
   auto m = define<mean>("mean", infer_mean);
   m.flops = [](const node_facts& f) { return static_cast<double>(elements(f.inputs[0])); };
   t.add(m);

@@ -129,17 +129,17 @@ void add_norm_operators(operator_table& t) {
     auto d = define<norm>(inputs == 3 ? "layernorm" : "rmsnorm", [inputs](const node_facts& f) { return infer_norm(f, inputs); });
     d.flops = [](const node_facts& f) { return 8.0 * static_cast<double>(elements(f.outputs[0])); };
     d.lower = lower_norm;
-    d.swallows_nonfinite = true; // of x = infinity, 0
+    d.swallows = 1; // of x = infinity, 0
     t.add(d);
   }
   auto d = define<softmax>("softmax", same_as_first);
   d.flops = [](const node_facts& f) { return 4.0 * static_cast<double>(elements(f.outputs[0])); };
-  d.swallows_nonfinite = true;
+  d.swallows = 1;
   t.add(d);
   d = define<gated>("gated", infer_gated);
   d.flops = [](const node_facts& f) { return 6.0 * static_cast<double>(elements(f.outputs[0])); };
   d.lower = lower_gated;
-  d.swallows_nonfinite = true;
+  d.swallows = 1;
   t.add(d);
 }
 

@@ -68,7 +68,8 @@ struct operator_definition {
   std::function<std::vector<value_id>(graph_builder&, const node_facts&, std::span<const value_id>)> lower;
   unsigned differentiable = ~0u;    // bit i: input i can get a gradient
   bool is_view = false;             // the output is the first input's memory under another shape
-  bool swallows_nonfinite = false;  // a nonfinite input may leave a finite output: its inputs are inspected too
+  unsigned swallows = 0;            // bit i: a nonfinite number in input i may leave all outputs finite, so input i is inspected
+  bool swallows_gradient = false;   // the same of gradients: from outputs to those of some inputs
 };
 
 class operator_table {

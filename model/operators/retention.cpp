@@ -223,6 +223,8 @@ void add_retention_operators(operator_table& t) {
   auto d = define<retention>("retention", infer_retention);
   d.flops = [](const node_facts& f) { return 4.0 * static_cast<double>(elements(f.inputs[0])); };
   d.lower = lower_retention;
+  d.swallows = 4; // beta: the decay is clamped
+  d.swallows_gradient = true;
   t.add(d);
 }
 

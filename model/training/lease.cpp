@@ -86,8 +86,10 @@ struct lease_computer::parts {
                        std::span<float> predictions) {
     auto& s = schedule_for(e, q.kind, static_cast<std::int64_t>(q.rows.size()));
     fill(s, q.rows, *q.source);
+    if (q.fault)
+      weights = changed(*q.fault, weights);
     schedule_inputs<T> in{static_cast<std::uint64_t>(run->settings.train.seed), static_cast<std::uint64_t>(q.step), q.rows,
-                          e.as_weights(weights), static_cast<T>(1 / q.denominator)};
+                          e.as_weights(weights), static_cast<T>(1 / q.denominator), q.fault};
     auto own = e.as_gradient(gradient);
     s.run(in, own);
     lease_result result;
@@ -95,7 +97,7 @@ struct lease_computer::parts {
     if (q.kind == lease_kind::predict) {
       auto values = s.output("prediction");
       std::transform(values.begin(), values.end(), predictions.begin(), [](T v) { return static_cast<float>(v); });
-      count_overflow<T>(predictions, result.health);
+      count_overflow<T>(predictions, q.rows, result.health);
       return result;
     }
     for (const auto& path : losses) {
@@ -106,19 +108,41 @@ struct lease_computer::parts {
     }
     if constexpr (!std::is_same_v<T, float>)
       std::transform(own.begin(), own.end(), gradient.begin(), [](T v) { return static_cast<float>(v); });
-    count_overflow<T>(gradient, result.health);
+    count_overflow<T>(gradient, {}, result.health);
     return result;
   }
 
-  /// A number of the master dtype may be finite and yet none of float.
+  std::int64_t nonfinite(std::span<const float> values) const {
+    return fast.kernels->count_nonfinite(static_cast<std::int64_t>(values.size()), values.data()).nonfinite;
+  }
+
+  /// A number of the master dtype may be finite and yet none of float. `rows`: of predictions.
   template <class T>
-  void count_overflow(std::span<const float> values, numeric_health& health) const {
-    if constexpr (!std::is_same_v<T, float>) {
-      if (health.nonfinite == 0)
-        health.nonfinite = fast.kernels->count_nonfinite(static_cast<std::int64_t>(values.size()), values.data()).nonfinite;
+  void count_overflow(std::span<const float> values, std::span<const std::uint64_t> rows, numeric_health& health) const {
+    if (std::is_same_v<T, float>)
+      return;
+    auto found = nonfinite(values);
+    if (found == 0)
+      return;
+    health.nonfinite = std::max(health.nonfinite, found);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      auto size = values.size() / rows.size();
+      bool known = std::find(health.rows.begin(), health.rows.end(), rows[i]) != health.rows.end();
+      if (!known && nonfinite(values.subspan(i * size, size)) > 0)
+        health.rows.push_back(rows[i]);
     }
   }
 
+  /// Weights as a test has them.
+  std::span<const float> changed(const number_fault& fault, std::span<const float> weights) {
+    own_weights.assign(weights.begin(), weights.end());
+    for (const auto& s : run->layout.spans)
+      if (auto c = fault({number_place::kind::parameter, s.path, 0, s.size}))
+        own_weights[static_cast<std::size_t>(s.offset + c->element)] = static_cast<float>(c->value);
+    return own_weights;
+  }
+
+  std::vector<float> own_weights;
   std::tuple<std::vector<float>, std::vector<double>> unread; // calendar of models that have none
 };
 

@@ -53,7 +53,7 @@ double learning_rate(const run_definition& run, const run_state& state) {
 }
 
 void apply_adamw(const kernels::kernel_table<float>& k, const run_definition& run, std::span<const float> gradient, double rate,
-                 float scale, training_tensors& x, std::int64_t step) {
+                 float scale, training_tensors& x, std::int64_t applied) {
   const auto& t = run.settings.train;
   kernels::adamw_args<float> a;
   a.rate = static_cast<float>(rate);
@@ -61,8 +61,8 @@ void apply_adamw(const kernels::kernel_table<float>& k, const run_definition& ru
   a.beta2 = static_cast<float>(t.beta2);
   a.one_minus_beta1 = static_cast<float>(1 - t.momentum);
   a.one_minus_beta2 = static_cast<float>(1 - t.beta2);
-  a.correction1 = static_cast<float>(1 / (1 - power(t.momentum, step + 1)));
-  a.correction2 = static_cast<float>(1 / (1 - power(t.beta2, step + 1)));
+  a.correction1 = static_cast<float>(1 / (1 - power(t.momentum, applied + 1)));
+  a.correction2 = static_cast<float>(1 / (1 - power(t.beta2, applied + 1)));
   a.epsilon = static_cast<float>(t.epsilon);
   a.scale = scale;
   for (const auto& span : run.layout.spans) {
@@ -90,13 +90,27 @@ void apply_sgd(const run_definition& run, std::span<const float> gradient, doubl
 }
 
 /// average += (1 - d) (weights - average), with d rising to the configured decay so that the start is forgotten.
-void update_average(const run_definition& run, training_tensors& x, std::int64_t step) {
+void update_average(const run_definition& run, training_tensors& x, std::int64_t applied) {
   if (x.average.empty())
     return;
-  auto d = std::min(run.settings.train.average_decay, static_cast<double>(1 + step) / static_cast<double>(10 + step));
+  auto d = std::min(run.settings.train.average_decay, static_cast<double>(1 + applied) / static_cast<double>(10 + applied));
   auto share = static_cast<float>(1 - d);
   for (std::size_t i = 0; i < x.average.size(); ++i)
     x.average[i] += share * (x.weights[i] - x.average[i]);
+}
+
+/// With room for the difference of two.
+bool are_finite(const kernels::kernel_table<float>& k, std::span<const float> weights) {
+  auto found = k.count_nonfinite(count(weights), weights.data());
+  return found.nonfinite == 0 && found.largest < 0x1p126;
+}
+
+void count_step(bool applied, run_state& state) {
+  ++state.step;
+  state.applied_steps += applied;
+  state.skipped_steps = applied ? 0 : state.skipped_steps + 1;
+  if (state.skipped_steps >= pin_after)
+    state.pinned_until = state.step + pin_steps;
 }
 
 } // namespace
@@ -116,24 +130,26 @@ training_tensors initial_tensors(const run_definition& run) {
   return x;
 }
 
-step_report apply_step(const run_definition& run, std::span<const float> gradient, training_tensors& tensors, run_state& state) {
+step_report apply_step(const run_definition& run, std::span<const float> gradient, training_tensors& tensors, run_state& state,
+                       const numeric_health& health) {
   const auto& k = any_kernels();
   const auto& t = run.settings.train;
   step_report report;
   report.learning_rate = learning_rate(run, state);
   report.norm = norm_of(k, gradient);
-  if (std::isfinite(report.norm)) {
-    bool clip = t.clip_norm > 0 && report.norm > t.clip_norm;
+  bool clip = t.clip_norm > 0 && report.norm > t.clip_norm;
+  auto length = clip ? t.clip_norm : report.norm;
+  if (health.ok() && std::isfinite(report.norm) && length <= range_limit) { // so moments, squares included, stay finite
     auto scale = clip ? static_cast<float>(t.clip_norm / report.norm) : 1.0f;
     if (t.optimizer == "adamw")
-      apply_adamw(k, run, gradient, report.learning_rate, scale, tensors, state.step);
+      apply_adamw(k, run, gradient, report.learning_rate, scale, tensors, state.applied_steps);
     else
       apply_sgd(run, gradient, report.learning_rate, scale, tensors);
-    update_average(run, tensors, state.step);
+    report.weights_finite = are_finite(k, tensors.weights);
+    update_average(run, tensors, state.applied_steps);
     report.applied = true;
   }
-  state.skipped_steps = report.applied ? 0 : state.skipped_steps + 1;
-  ++state.step;
+  count_step(report.applied, state);
   state.finished = state.finished || state.step >= run.total_steps;
   return report;
 }

@@ -6,7 +6,8 @@
 namespace enn::model {
 
 struct run_state {
-  std::int64_t step = 0;                  // optimizer steps done
+  std::int64_t step = 0;                  // optimizer steps done, skipped ones included
+  std::int64_t applied_steps = 0;         // of these: those that changed the weights
   double learning_rate_scale = 1;         // `set` from the console
   double best_loss = 1e300;               // on the validation part
   std::int64_t best_step = -1;
@@ -20,6 +21,7 @@ struct run_state {
     using i = std::int64_t;
     return std::tuple{
       field<c, i>{&c::step, "step", "steps", "Optimizer steps done."},
+      field<c, i>{&c::applied_steps, "applied-steps", "steps", "Those of them that changed the weights."},
       field<c, double>{&c::learning_rate_scale, "learning-rate-scale", "1", "Factor on the schedule, set by command."},
       field<c, double>{&c::best_loss, "best-loss", "1", "Lowest validation loss so far."},
       field<c, i>{&c::best_step, "best-step", "steps", "The step that had it; -1: none."},

@@ -5,6 +5,7 @@
 #include <enn/model/config/config.hpp>
 #include <enn/model/data/dataset.hpp>
 #include <enn/model/graph/graph.hpp>
+#include <enn/model/graph/number_fault.hpp>
 #include <enn/model/training/health.hpp>
 #include <enn/model/training/run_state.hpp>
 
@@ -48,6 +49,7 @@ struct lease_request {
   std::span<const std::uint64_t> rows;
   double denominator = 1;
   rung start = rung::fast;
+  const number_fault* fault = nullptr; // a test's
 };
 
 struct lease_result {
@@ -82,10 +84,15 @@ training_tensors initial_tensors(const run_definition& run);
 struct step_report {
   double norm = 0;          // of the whole gradient, before clipping: double a chunk, then a tree over chunks
   double learning_rate = 0;
-  bool applied = false;     // false: the gradient was nonfinite; weights unchanged, state.skipped_steps counted
+  bool applied = false;     // false: the gradient was not to be used; weights unchanged, state.skipped_steps counted
+  bool weights_finite = true; // false: the step was too long; the tensors are spoilt and must not become a version
 };
-/// One optimizer step in place: clip by global norm, AdamW or SGD, moving average, state.step + 1.
-step_report apply_step(const run_definition& run, std::span<const float> gradient, training_tensors& tensors, run_state& state);
+/// One optimizer step in place: clip by global norm, AdamW or SGD, moving average, state.step + 1. `health`: of all accepted leases;
+/// not ok: no rung gave a gradient that can be trusted, so the step is skipped, as it is if the gradient is nonfinite or, clipped,
+/// beyond range_limit. After `pin_after` skips in a row leases start on the master rung for `pin_steps` steps after the last one.
+step_report apply_step(const run_definition& run, std::span<const float> gradient, training_tensors& tensors, run_state& state,
+                       const numeric_health& health = {});
+inline constexpr std::int64_t pin_after = 3, pin_steps = 256;
 
 /// The weights that are evaluated, predicted with and chosen as best: the average if there is one.
 std::span<const float> evaluated_weights(const training_tensors& tensors);

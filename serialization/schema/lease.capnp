@@ -36,6 +36,9 @@ struct Health {
   inputsFinite @2 :Bool;
   parametersFinite @3 :Bool;
   largest @4 :Float64;
+  outOfRange @5 :Bool;               # a finite number beyond the range guard of float
+  inputRows @6 :List(UInt64);        # rows with a nonfinite feature or target
+  rows @7 :List(UInt64);             # rows of which some node made a bad number
 }
 
 struct Block {

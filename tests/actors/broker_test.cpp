@@ -44,6 +44,17 @@ struct actors_broker : ::testing::Test {
     sched.run();
   }
 
+  void start_again(tiny other) {
+    self->demonitor(broker.address());
+    for (const auto& old : {caf::actor_cast<caf::actor>(broker), caf::actor_cast<caf::actor>(sampler)})
+      self->send_exit(old, caf::exit_reason::user_shutdown);
+    t = std::move(other);
+    limits = serialization::bounds_of(*t.run);
+    sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);
+    broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler, first_version(*t.run), rules);
+    self->monitor(broker);
+  }
+
   void settle() {
     sched.run();
     while (self->has_next_message())
@@ -213,6 +224,45 @@ TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
     say(nodes[2], answer(nodes[2].leases[index], 1));
   EXPECT_EQ(versions.size(), 1u);
   EXPECT_FALSE(ended);
+}
+
+/// A step that makes nonfinite weights makes no version: whoever has one has finite weights.
+TEST_F(actors_broker, stops_before_a_step_that_is_too_long_for_the_weights) {
+  auto c = tiny_config();
+  c.train.validate_every = 1000;
+  c.train.optimizer = "sgd";
+  c.train.warmup_steps = 0;
+  c.train.learning_rate = c.train.weight_decay = 1000; // a million times a step
+  start_again(make_tiny(c));
+  auto epoch = enlist();
+  for (int step = 0; step < 10 && !ended; ++step) {
+    leases.clear();
+    advance(epoch, 4);
+    for (const auto& [e, l] : leases)
+      reply(epoch, answer(l));
+  }
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(code_of(reason), ec::nonfinite);
+  for (auto word : {"nonfinite weights", "train.learning-rate", "train.weight-decay"})
+    EXPECT_NE(text_of(reason).find(word), std::string::npos) << text_of(reason);
+  ASSERT_FALSE(versions.empty());
+  for (const auto& v : versions)
+    EXPECT_TRUE(std::all_of(v->tensors.weights.begin(), v->tensors.weights.end(), [](float w) { return std::isfinite(w); }));
+}
+
+/// Though the gradient is finite: a nonfinite number may have been swallowed on its way.
+TEST_F(actors_broker, skips_a_step_with_a_lease_that_no_rung_computed_well) {
+  auto epoch = enlist();
+  advance(epoch, 4);
+  for (const auto& [e, l] : leases) {
+    auto b = answer(l);
+    b.health.nonfinite = l.index == 2;
+    b.health.first_node = l.index == 2 ? "fuser.norm" : "";
+    reply(epoch, b);
+  }
+  ASSERT_EQ(versions.size(), 1u);
+  EXPECT_EQ(versions[0]->state.skipped_steps, 1);
+  EXPECT_EQ(hash_of_weights(*versions[0]), hash_of_weights(*first_version(*t.run)));
 }
 
 TEST_F(actors_broker, skips_steps_with_nonfinite_sums_and_stops_when_there_are_too_many) {

@@ -82,9 +82,9 @@ inline run_ptr with_kernels(model::run_definition run, std::string kernels) {
   return std::make_shared<const model::run_definition>(std::move(run));
 }
 
-/// Of this process; gone when it ends.
+/// Of this process; gone when it ends. In memory where that is possible: simulations sync more in a second than a disk can.
 struct scratch {
-  fs::path path = fs::temp_directory_path() / ("enn_actors_test_" + std::to_string(getpid()));
+  fs::path path = (fs::exists("/dev/shm") ? fs::path{"/dev/shm"} : fs::temp_directory_path()) / ("enn_actors_test_" + std::to_string(getpid()));
   ~scratch() {
     std::error_code ignored;
     fs::remove_all(path, ignored);

@@ -23,7 +23,8 @@ struct actors_node : ::testing::Test {
   static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
 
   node_actor spawn(run_ptr run) {
-    auto node = spawn_node(system, caf::actor_cast<broker_actor>(self), caf::actor_cast<sampler_actor>(self), {"local", "a", std::move(run), t.data, 2}, rules);
+    node_setup setup{"local", "a", std::move(run), t.data, 2};
+    auto node = spawn_node(system, caf::actor_cast<broker_actor>(self), caf::actor_cast<sampler_actor>(self), std::move(setup), rules);
     self->monitor(node);
     sched.run();
     return node;

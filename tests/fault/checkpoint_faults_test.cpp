@@ -288,7 +288,8 @@ TEST_F(checkpoint_faults, logs_hold_every_line_that_was_acknowledged_and_no_torn
         faults.code = code;
         faults.lasting = lasting;
         in_child(faults, append);
-        ASSERT_TRUE(line_log::open(file));
+        auto again = line_log::open(file);
+        ASSERT_TRUE(again && again->append("the next"));
         auto found = line_log::lines(file);
         ASSERT_TRUE(found);
         auto it = found->begin();
@@ -297,7 +298,7 @@ TEST_F(checkpoint_faults, logs_hold_every_line_that_was_acknowledged_and_no_torn
             ++it;
           else
             EXPECT_EQ(acknowledged->calls >> line & 1u, 0u) << "line " << line << " is lost";
-        EXPECT_TRUE(it == found->end()) << "is no line: " << *it;
+        EXPECT_TRUE(it != found->end() && *it == "the next") << "is no line: " << *it;
         if (HasFailure())
           FAIL() << "call " << at << " of " << calls << ", deed " << static_cast<int>(what) << ", code " << code << ", lasting " << lasting;
       }

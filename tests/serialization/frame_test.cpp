@@ -27,7 +27,7 @@ block example() {
   b.count = 2;
   b.rungs = {model::rung::fast, model::rung::master};
   b.losses = {0.5, std::numeric_limits<double>::infinity()};
-  b.health = {3, "head.base", true, false, 1e30};
+  b.health = {3, "head.base", true, false, 1e30, false, {7}, {7, 9}};
   b.numbers.resize(limits().parameters);
   for (std::size_t i = 0; i < b.numbers.size(); ++i)
     b.numbers[i] = static_cast<float>(i) / 7;
@@ -66,6 +66,9 @@ TEST(frame, a_block_survives_the_wire) {
   EXPECT_EQ(read_back->rungs, b.rungs);
   EXPECT_EQ(read_back->health.first_node, "head.base");
   EXPECT_FALSE(read_back->health.parameters_finite);
+  EXPECT_FALSE(read_back->health.in_range);
+  EXPECT_EQ(read_back->health.input_rows, b.health.input_rows);
+  EXPECT_EQ(read_back->health.rows, b.health.rows);
 }
 
 TEST(frame, copies_share_their_words) {
@@ -145,7 +148,7 @@ TEST(frame, what_breaks_a_limit_is_named) {
   l.denominator = std::numeric_limits<double>::quiet_NaN();
   EXPECT_FALSE(read(write(l), limits()));
   auto few = limits();
-  few.rows = 3;
+  few.lease_rows = 3;
   l.denominator = 1;
   l.rows = {1, 2, 3, 4};
   EXPECT_EQ(text_of(read(write(l), few).error()), "lease: rows: expected at most 3, found 4");

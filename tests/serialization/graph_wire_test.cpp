@@ -2,6 +2,7 @@
 #include <enn/kernels/random.hpp>
 #include <enn/model/config/text.hpp>
 #include <enn/serialization/graph_wire.hpp>
+#include <enn/serialization/schema/graph.capnp.h>
 
 #include <gtest/gtest.h>
 
@@ -79,6 +80,11 @@ TEST(graph_wire, facts_and_run_come_back) {
   EXPECT_EQ(again->layout.size, 6);
   EXPECT_EQ(again->total_steps, 99);
   EXPECT_EQ(again->kernels, "portable");
+  run.steps_per_epoch = 0; // nobody divides by it
+  EXPECT_EQ(text_of(read(write(run)).error()), "run definition: steps: 99 in all, 0 an epoch");
+  auto f = facts();
+  f.history = -1;
+  EXPECT_EQ(text_of(decode_facts(encode(f)).error()), "data facts: a number of lines or seconds is -1");
 }
 
 TEST(graph_wire, a_graph_that_breaks_the_rules_is_refused_by_name) {
@@ -97,6 +103,28 @@ TEST(graph_wire, a_graph_that_breaks_the_rules_is_refused_by_name) {
   g = example();
   g.values[1] = {std::int64_t{1} << 31, std::int64_t{1} << 31};
   EXPECT_EQ(error_of(g), "graph: a value has too many elements");
+  g.values[1] = {std::int64_t{1} << 32, std::int64_t{1} << 32}; // 0 if it wraps
+  EXPECT_EQ(error_of(g), "graph: a value has too many elements");
+  g = example();
+  g.parameters[0].rule = model::init::given;
+  EXPECT_EQ(error_of(g), "graph: w: expected 6 numbers, found 0");
+  g = example();
+  g.parameters[0].trainable = false;
+  EXPECT_EQ(error_of(g), "graph: w: neither trained nor given");
+}
+
+TEST(graph_wire, an_attribute_that_is_there_twice_is_refused) {
+  capnp::MallocMessageBuilder message;
+  auto g = message.initRoot<wire::Graph>();
+  g.setVersion(wire::SCHEMA_VERSION);
+  auto node = g.initNodes(1)[0];
+  node.setPath("twin");
+  for (auto attribute : node.initAttributes(2))
+    attribute.setName("width");
+  auto words = capnp::messageToFlatArray(message);
+  auto found = decode_graph(std::as_bytes(std::span{words.begin(), words.size()}));
+  ASSERT_FALSE(found);
+  EXPECT_EQ(text_of(found.error()), "graph: twin: attribute width is there twice");
 }
 
 TEST(graph_wire, damaged_or_cut_bytes_never_crash) {

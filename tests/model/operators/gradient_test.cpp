@@ -1,4 +1,5 @@
-// The gradient of every operator against central differences, in double.
+// The gradient of every operator against central differences, in double; and that no operator hides a nonfinite number.
+#include "../graph/faults.hpp"
 #include "../graph/networks.hpp"
 
 #include <enn/model/layers/blocks.hpp>
@@ -132,6 +133,68 @@ TEST_P(operator_gradient, agrees_with_central_differences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(all, operator_gradient, ::testing::ValuesIn(cases()), [](const auto& x) { return x.param.name; });
+
+/// Every element of every array that the nodes of a graph read or write, forward and backward: a number that is not finite there is
+/// found, by what reaches a result or by what the operators declare.
+void expect_no_hidden_number(graph of) {
+  constexpr std::int64_t rows = 2;
+  auto g = std::make_shared<const graph>(std::move(of));
+  std::vector<std::string> losses;
+  for (const auto& o : g->outputs)
+    losses.push_back(o.path);
+  auto weights = initial_weights(*g, 3);
+  std::vector<float> gradient(weights.size());
+  auto row_numbers = numbers(rows);
+  for (std::string_view set : {"reference", "auto"}) {
+    schedule<float> s{g, {rows, losses, true}, table<float>(set)};
+    auto health_with = [&](const number_fault& fault) {
+      for (const auto& x : g->inputs) {
+        auto to = s.input(x.path);
+        for (std::size_t i = 0; i < to.size(); ++i)
+          to[i] = static_cast<float>(normal(x.path, i));
+      }
+      schedule_inputs<float> in{.seed = 1, .step = 2, .row_numbers = row_numbers, .weights = weights, .fault = &fault};
+      s.run(in, gradient);
+      return s.inspect(in, gradient);
+    };
+    for (const auto& p : places_of([&](const number_fault& watch) { EXPECT_TRUE(health_with(watch).ok()); }))
+      for (std::int64_t element = 0; element < p.size; ++element)
+        for (auto value : nonfinite_numbers) {
+          auto health = health_with(change_at(p, element, value));
+          ASSERT_GT(health.nonfinite, 0) << set << ": " << p.name() << " [" << element << "] = " << value;
+          ASSERT_TRUE(p.what == number_place::kind::input || health.first_node == p.name())
+            << set << ": " << health.first_node << " for " << p.name() << " [" << element << "] = " << value;
+        }
+  }
+}
+
+TEST_P(operator_gradient, hides_no_nonfinite_number) {
+  expect_no_hidden_number(probed(GetParam().make));
+}
+
+/// Where a gradient would go to an input that needs none.
+TEST(operators, hide_no_gradient_if_only_some_inputs_need_one) {
+  auto fixed = [](graph_builder& b, shape s) { return b.add_input("fixed", input_role::feature, s); };
+  expect_no_hidden_number(probed([&](graph_builder& b) {
+    return layers::concat(b, {variable(b, "x", {2, 3}), fixed(b, {batch, 4, 3})}, 1);
+  }));
+  for (auto op : {"maximum", "minimum"})
+    expect_no_hidden_number(probed([&](graph_builder& b) { return b.apply(op, {fixed(b, {batch, 6}), variable(b, "x", {6})}); }));
+  expect_no_hidden_number(probed([&](graph_builder& b) { // so slow a decay that it is clamped
+    auto beta = layers::affine(b, variable(b, "beta", {2}, false), 1, 60);
+    auto q = fixed(b, {batch, 5, 4});
+    return b.apply("retention", {q, q, beta}, {{"causal", false}});
+  }));
+}
+
+/// As causal retention's last state where nothing goes on from it.
+TEST(operators, hide_no_number_that_nobody_reads) {
+  expect_no_hidden_number(probed([](graph_builder& b) {
+    auto beta = b.apply("softplus", {variable(b, "beta", {2}, false)});
+    std::vector<value_id> in{variable(b, "q", {3, 4}), variable(b, "v", {3, 4}), beta, variable(b, "state", {4})};
+    return b.apply_all("retention", in, {{"causal", true}}).front();
+  }));
+}
 
 TEST(operators, all_have_a_gradient_test) {
   std::set<std::string> tested;

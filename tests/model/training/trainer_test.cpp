@@ -277,6 +277,90 @@ TEST(optimizer, leaves_the_weights_alone_when_the_gradient_is_not_finite) {
   EXPECT_EQ(o.state.skipped_steps, 0);
 }
 
+/// A lease may have met such a number although what reached the gradient is finite.
+TEST(optimizer, skips_a_step_that_no_rung_computed_well) {
+  one_weight o;
+  o.start();
+  auto before = o.tensors.weights;
+  numeric_health health;
+  health.nonfinite = 1;
+  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.state, health).applied);
+  EXPECT_EQ(o.tensors.weights, before);
+  EXPECT_EQ(o.state.skipped_steps, 1);
+}
+
+TEST(optimizer, skips_a_gradient_whose_squares_are_beyond_float_unless_it_is_clipped) {
+  one_weight o;
+  o.c.train.clip_norm = 0;
+  o.start();
+  o.gradient[3] = 1e19f;
+  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+  o.c.train.clip_norm = 1;
+  o.start();
+  o.gradient[3] = 1e19f;
+  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+  for (const auto* tensor : {&o.tensors.weights, &o.tensors.first, &o.tensors.second})
+    EXPECT_TRUE(std::all_of(tensor->begin(), tensor->end(), [](float x) { return std::isfinite(x); }));
+}
+
+TEST(optimizer, tells_when_a_step_spoils_the_weights) {
+  one_weight o;
+  o.c.train.optimizer = "sgd";
+  o.c.train.warmup_steps = 0;
+  o.c.train.learning_rate = o.c.train.weight_decay = 1000;
+  o.start();
+  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.state).weights_finite);
+  for (int step = 0; step < 8; ++step)
+    if (!apply_step(*o.run, o.gradient, o.tensors, o.state).weights_finite)
+      return;
+  ADD_FAILURE() << "a weight that grows a million times a step is still finite";
+}
+
+/// The moments know nothing of it either.
+TEST(optimizer, does_not_count_skipped_steps_in_corrections_and_average) {
+  std::vector<std::vector<float>> weights, averages;
+  for (int skips : {0, 3}) {
+    one_weight o;
+    o.c.train.warmup_steps = 0;
+    o.c.train.final_rate = 1; // a constant rate: the schedule counts all steps
+    o.c.train.average_decay = 0.9;
+    o.start();
+    for (int i = 0; i < skips; ++i) {
+      o.gradient[0] = std::numeric_limits<float>::quiet_NaN();
+      apply_step(*o.run, o.gradient, o.tensors, o.state);
+    }
+    for (std::size_t step = 0; step < 4; ++step) {
+      for (std::size_t i = 0; i < o.gradient.size(); ++i)
+        o.gradient[i] = static_cast<float>(0.01 * kernels::random_normal({.seed = 4, .step = step}, i));
+      EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+    }
+    EXPECT_EQ(o.state.applied_steps, 4);
+    EXPECT_EQ(o.state.step, 4 + skips);
+    weights.push_back(o.tensors.weights);
+    averages.push_back(o.tensors.average);
+  }
+  EXPECT_EQ(weights[0], weights[1]);
+  EXPECT_EQ(averages[0], averages[1]);
+}
+
+TEST(optimizer, pins_the_plan_to_the_master_rung_after_three_skips_in_a_row) {
+  one_weight o;
+  o.start();
+  auto step = [&](bool good) {
+    o.gradient[0] = good ? 1.0f : std::numeric_limits<float>::infinity();
+    apply_step(*o.run, o.gradient, o.tensors, o.state);
+    return o.state.pinned_until;
+  };
+  EXPECT_EQ(step(false), 0);
+  EXPECT_EQ(step(false), 0);
+  EXPECT_EQ(step(true), 0) << "the count begins anew";
+  EXPECT_EQ(step(false), 0);
+  EXPECT_EQ(step(false), 0);
+  EXPECT_EQ(step(false), 6 + 256);
+  EXPECT_EQ(step(false), 7 + 256) << "from the last skip on";
+  EXPECT_EQ(step(true), 7 + 256);
+}
+
 TEST(optimizer, the_average_follows_the_weights) {
   one_weight o;
   o.c.train.average_decay = 0.9;

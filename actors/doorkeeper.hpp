@@ -4,32 +4,36 @@
 #include <enn/actors/tls.hpp>
 #include <enn/serialization/posix.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
 
 namespace enn::actors {
 
-struct porter_limits {
-  /// Handshakes at once. One more takes the place of the oldest, so that nobody can keep others out by being silent.
+struct stranger_limits {
+  /// Handshakes at once. One more takes the place of the oldest that is silent, or of the oldest: whoever answers promptly gets
+  /// in, however many there are who do not.
   std::size_t handshakes = 64;
   /// For a whole handshake, however slowly it trickles.
   std::chrono::milliseconds patience{5000};
 };
 
-/// Accepts connections on a listening socket and makes their handshakes, on a thread of its own. Ends with the object.
-class porter {
+/// Accepts connections on a listening socket and makes their handshakes, on a thread of its own.
+class doorkeeper {
 public:
-  /// Takes a connection that passed; called by the porter's thread.
+  /// Takes a connection that passed; called by the doorkeeper's thread.
   using admission = std::function<void(serialization::descriptor socket, tls_session session)>;
-  static caf::expected<std::unique_ptr<porter>> open(serialization::descriptor listening, tls guard, admission admit, porter_limits limits);
-  porter(const porter&) = delete;
-  porter& operator=(const porter&) = delete;
-  ~porter();
+  static caf::expected<std::shared_ptr<doorkeeper>> open(serialization::descriptor listening, tls guard, admission admit,
+                                                       stranger_limits limits);
+  doorkeeper(const doorkeeper&) = delete;
+  doorkeeper& operator=(const doorkeeper&) = delete;
+  ~doorkeeper();
+  /// Closes the port and ends the thread. Twice is harmless; from any thread but its own.
+  void close();
 
 private:
   using clock = std::chrono::steady_clock;
@@ -40,18 +44,20 @@ private:
     short awaits;                       // events of poll
   };
 
-  porter(serialization::descriptor listening, serialization::descriptor wake, tls guard, admission admit, porter_limits limits);
+  doorkeeper(serialization::descriptor listening, serialization::descriptor wake, tls guard, admission admit, stranger_limits limits);
   void run();
   void accept_all();
+  void make_room();
   /// False: it is gone, as a friend or for good.
   bool greet(stranger& s);
 
   serialization::descriptor listening_, wake_;
   tls guard_;
   admission admit_;
-  porter_limits limits_;
+  stranger_limits limits_;
   std::vector<stranger> strangers_; // the oldest first
   clock::time_point rests_until_{}; // accepts nobody before; there was no descriptor left
+  std::mutex closing_;
   std::thread thread_;
 };
 

@@ -1,4 +1,4 @@
-#include <enn/actors/porter.hpp>
+#include <enn/actors/doorkeeper.hpp>
 
 #include <sys/eventfd.h>
 #include <sys/poll.h>
@@ -11,14 +11,14 @@ namespace enn::actors {
 
 using serialization::descriptor;
 
-caf::expected<std::unique_ptr<porter>> porter::open(descriptor listening, tls guard, admission admit, porter_limits limits) {
+caf::expected<std::shared_ptr<doorkeeper>> doorkeeper::open(descriptor listening, tls guard, admission admit, stranger_limits limits) {
   descriptor wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   if (!wake)
     return fail(ec::io_failed, "cannot open a port: " + std::generic_category().message(errno));
-  return std::unique_ptr<porter>{new porter(std::move(listening), std::move(wake), std::move(guard), std::move(admit), limits)};
+  return std::shared_ptr<doorkeeper>{new doorkeeper(std::move(listening), std::move(wake), std::move(guard), std::move(admit), limits)};
 }
 
-porter::porter(descriptor listening, descriptor wake, tls guard, admission admit, porter_limits limits)
+doorkeeper::doorkeeper(descriptor listening, descriptor wake, tls guard, admission admit, stranger_limits limits)
   : listening_(std::move(listening)), wake_(std::move(wake)), guard_(std::move(guard)), admit_(std::move(admit)), limits_(limits) {
   strangers_.reserve(limits_.handshakes);
   sigset_t all, before; // signals are for the program's own threads
@@ -28,12 +28,22 @@ porter::porter(descriptor listening, descriptor wake, tls guard, admission admit
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-porter::~porter() {
-  ::eventfd_write(wake_.get(), 1);
-  thread_.join();
+doorkeeper::~doorkeeper() {
+  close();
 }
 
-void porter::run() {
+void doorkeeper::close() {
+  std::lock_guard guard{closing_};
+  if (!thread_.joinable())
+    return;
+  ::eventfd_write(wake_.get(), 1);
+  thread_.join();
+  listening_ = descriptor{};
+  strangers_.clear();
+  admit_ = nullptr;
+}
+
+void doorkeeper::run() {
   std::vector<pollfd> polled;
   for (;;) {
     auto now = clock::now();
@@ -63,22 +73,31 @@ void porter::run() {
   }
 }
 
-void porter::accept_all() {
+void doorkeeper::accept_all() {
   // Some at a time: those who wait for an answer get one in between.
   for (std::size_t i = 0; i < limits_.handshakes / 2 + 1; ++i) {
     descriptor socket{::accept4(listening_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
     if (!socket) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-        rests_until_ = clock::now() + std::chrono::milliseconds{100};
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        if (!strangers_.empty())
+          make_room();
+        else
+          rests_until_ = clock::now() + std::chrono::milliseconds{100};
+      }
       return;
     }
     if (strangers_.size() >= limits_.handshakes)
-      strangers_.erase(strangers_.begin());
+      make_room();
     strangers_.push_back({std::move(socket), clock::now() + limits_.patience, std::nullopt, POLLIN});
   }
 }
 
-bool porter::greet(stranger& s) {
+void doorkeeper::make_room() {
+  auto silent = std::find_if(strangers_.begin(), strangers_.end(), [](const stranger& s) { return !s.session; });
+  strangers_.erase(silent != strangers_.end() ? silent : strangers_.begin());
+}
+
+bool doorkeeper::greet(stranger& s) {
   if (!s.session) {
     auto session = guard_.server(s.socket.get());
     if (!session)

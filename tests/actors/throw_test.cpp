@@ -1,0 +1,216 @@
+// Every handler of every actor but the driver throws, and the run does not notice: same weights, run state and losses.
+#include "fixture.hpp"
+
+#include <enn/actors/sampler.hpp>
+
+#include <map>
+#include <set>
+
+namespace enn::actors::test {
+namespace {
+
+using caf::type_erased_tuple;
+
+/// One signature of an actor's interface.
+struct handler {
+  std::string actor, signature;
+  bool (*takes)(const type_erased_tuple&);
+};
+
+template <class T>
+bool holds(const type_erased_tuple& m, std::size_t i) {
+  if constexpr (caf::is_atom_constant<T>::value)
+    return m.match_element<caf::atom_value>(i) && m.get_as<caf::atom_value>(i) == T::value;
+  else
+    return m.match_element<T>(i);
+}
+
+template <class... Ts>
+bool takes(const type_erased_tuple& m) {
+  std::size_t i = 0;
+  return m.size() == sizeof...(Ts) && (holds<Ts>(m, i++) && ...);
+}
+
+template <class Atom, class... Ts, class Result>
+handler handler_of(const std::string& actor, caf::typed_mpi<caf::detail::type_list<Atom, Ts...>, Result>*) {
+  return {actor, caf::to_string(Atom::value), &takes<Atom, Ts...>};
+}
+
+template <class... Signatures>
+void add_handlers(std::vector<handler>& all, const std::string& actor, caf::typed_actor<Signatures...>*) {
+  (all.push_back(handler_of(actor, static_cast<Signatures*>(nullptr))), ...);
+}
+
+/// Straight from interfaces.hpp: a handler that is added there is in this list.
+std::vector<handler> all_handlers() {
+  std::vector<handler> all;
+  add_handlers(all, "recorder", static_cast<recorder_actor*>(nullptr));
+  add_handlers(all, "checkpointer", static_cast<checkpointer_actor*>(nullptr));
+  add_handlers(all, "sampler", static_cast<sampler_actor*>(nullptr));
+  add_handlers(all, "broker", static_cast<broker_actor*>(nullptr));
+  add_handlers(all, "node", static_cast<node_actor*>(nullptr));
+  add_handlers(all, "supervisor", static_cast<supervisor_actor*>(nullptr));
+  add_handlers(all, "worker", static_cast<worker_actor*>(nullptr));
+  return all;
+}
+
+/// What came out, in a form that can be compared.
+struct result {
+  run_outcome outcome;
+  std::string losses;
+  std::map<std::uint64_t, std::vector<float>> predictions;
+};
+
+struct actors_throw : ::testing::Test {
+  static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
+
+  static model::config short_config() {
+    auto c = tiny_config();
+    c.train.steps = 6;
+    c.run.checkpoint_every = 2;
+    return c;
+  }
+  tiny t = make_tiny(short_config());
+  result reference = run(duty::train, 0, {});
+
+  result run(duty what, std::uint64_t seed, throw_plan plan, std::uint32_t intensity = 10) {
+    auto request = request_for(t, fresh_folder("run"), 1 + static_cast<std::uint32_t>(seed % 3), what);
+    if (!what_trains(what)) {
+      request.version = reference.outcome.version;
+      request.rows = rows_of_part(*t.data, model::part::train);
+    }
+    auto& rules = request.rules;
+    rules.worker_faults = rules.supervisor_faults = rules.child_faults = intensity;
+    rules.lease_attempts = intensity;
+    rules.throwing = std::move(plan);
+    trouble(rules);
+    auto folder = request.folder;
+    simulation world{seed};
+    result r;
+    r.outcome = world.run(std::move(request));
+    if (what_trains(what))
+      r.losses = losses_of(folder);
+    for (const auto& m : world.blocks)
+      if (auto b = serialization::read(m, serialization::bounds_of(*t.run)))
+        for (std::size_t i = 0, size = b->numbers.size() / b->rows.size(); i < b->rows.size(); ++i)
+          r.predictions[b->rows[i]].assign(b->numbers.begin() + static_cast<std::ptrdiff_t>(i * size),
+                                           b->numbers.begin() + static_cast<std::ptrdiff_t>((i + 1) * size));
+    return r;
+  }
+
+  static bool what_trains(duty what) { return what == duty::train; }
+
+  /// So that handlers for failures have something to do: a lease fails on two workers, deadlines are looked at in every pause.
+  static void trouble(policy& rules) {
+    rules.lease_deadline = std::chrono::milliseconds{4};
+    rules.backoff = std::chrono::milliseconds{20};
+    rules.beat = std::chrono::milliseconds{3};
+    rules.faults = [](std::uint64_t, const serialization::lease& l) { return l.step == 2 && l.index == 1 && l.attempt == 0; };
+  }
+
+  void expect_same(const result& r, const result& undisturbed, const std::string& which) {
+    ASSERT_FALSE(r.outcome.error) << which << ": " << text_of(r.outcome.error);
+    EXPECT_TRUE(same_bits(r.outcome, undisturbed.outcome)) << which;
+    EXPECT_EQ(r.losses, undisturbed.losses) << which;
+    EXPECT_EQ(r.predictions, undisturbed.predictions) << which;
+    EXPECT_EQ(r.outcome.loss, undisturbed.outcome.loss) << which;
+    EXPECT_EQ(r.outcome.steps_run, undisturbed.outcome.steps_run) << which << ": no finished step is lost";
+  }
+};
+
+/// Once for each handler, the first time that it is called, and later times.
+TEST_F(actors_throw, in_any_handler_changes_no_bit) {
+  const std::set<std::string> unreached{
+    "sampler rows 2", // raw rows: the test below asks for them
+    "node leave 0", "node fetch 0", "broker offer 0", "broker status 0", "broker drain 0"}; // only where nodes are remote
+  std::map<duty, result> undisturbed;
+  for (auto what : {duty::train, duty::predict, duty::evaluate})
+    undisturbed[what] = run(what, 0, {});
+  std::map<std::string, int> of_name;
+  for (const auto& h : all_handlers()) {
+    auto which = h.actor + ' ' + h.signature;
+    which += ' ' + std::to_string(of_name[which]++);
+    std::uint64_t thrown = 0;
+    for (auto what : {duty::train, duty::predict, duty::evaluate})
+      for (std::uint64_t seed : {0, 1, 2, 3}) {
+        std::uint64_t calls = 0, leases = 0;
+        auto r = run(what, seed, [&](std::string_view actor, const caf::mailbox_element& m) {
+          if (actor == "supervisor" && takes<lease_atom, msg<wire::Lease>, weights_ptr, rows_ptr>(m.content()) && ++leases == 3)
+            return throws::at_once; // so that a node starts one again
+          bool now = actor == h.actor && !m.mid.is_response() && h.takes(m.content()) && calls++ == seed * seed;
+          thrown += now;
+          return !now ? throws::not_at_all : seed % 2 == 0 ? throws::at_once : throws::at_last;
+        });
+        ASSERT_NO_FATAL_FAILURE(expect_same(r, undisturbed[what], which + ", order " + std::to_string(seed)));
+      }
+    EXPECT_EQ(thrown > 0, !unreached.contains(which)) << which << " threw " << thrown << " times";
+  }
+}
+
+/// Nobody asks for raw rows yet in a run of one process.
+TEST_F(actors_throw, in_the_sampler_that_is_asked_for_raw_rows_answers_and_ends_it) {
+  simulation world{1};
+  auto rules = quick();
+  rules.threads = false;
+  rules.throwing = [](std::string_view, const caf::mailbox_element&) { return throws::at_once; };
+  caf::scoped_actor self{world.system()};
+  auto sampler = spawn_sampler(world.system(), self->address(), t.run, t.data, rules);
+  self->monitor(sampler);
+  auto asked = self->request(sampler, caf::infinite, rows_atom_v, serialization::write(serialization::row_list{0, {1, 2}, 2}));
+  dynamic_cast<caf::scheduler::test_coordinator&>(world.system().scheduler()).run();
+  asked.receive([](const msg<wire::RawRows>&) { ADD_FAILURE() << "it did not throw"; },
+                [](const caf::error& e) { EXPECT_EQ(e, caf::sec::runtime_error); });
+  self->receive([](const caf::down_msg& down) { EXPECT_EQ(down.reason, caf::sec::runtime_error); });
+}
+
+/// Anywhere: messages, answers to requests, down messages; also several at once, also in the midst of a restart.
+TEST_F(actors_throw, at_any_time_changes_no_bit) {
+  std::map<std::string, int> thrown, answers;
+  int all = 0;
+  for (std::uint64_t seed = 1; seed <= 150 || (all < 1000 && seed <= 1000); ++seed) {
+    std::uint64_t calls = 0;
+    auto r = run(duty::train, seed, [&](std::string_view actor, const caf::mailbox_element& m) {
+      bool now = kernels::random_uniform({.seed = seed, .step = calls++}, 0) < 0.01f;
+      thrown[std::string{actor}] += now;
+      answers[std::string{actor}] += now && m.mid.is_response();
+      all += now;
+      return !now ? throws::not_at_all : calls % 2 == 0 ? throws::at_once : throws::at_last;
+    }, 1000);
+    ASSERT_NO_FATAL_FAILURE(expect_same(r, reference, "seed " + std::to_string(seed)));
+  }
+  std::set<std::string> actors;
+  for (const auto& h : all_handlers())
+    actors.insert(h.actor);
+  for (const auto& [actor, times] : thrown) {
+    EXPECT_TRUE(actors.contains(actor)) << actor << " is not among the handlers";
+    EXPECT_GT(times, 0) << actor;
+  }
+  EXPECT_EQ(thrown.size(), actors.size());
+  EXPECT_GT(answers["node"], 0);
+  EXPECT_GT(answers["broker"], 0);
+  EXPECT_GE(all, 1000);
+}
+
+TEST_F(actors_throw, on_real_threads_changes_no_bit) {
+  std::atomic<std::uint64_t> calls = 0, thrown = 0;
+  for (std::uint32_t workers : {1, 3}) {
+    auto request = request_for(t, fresh_folder("run"), workers);
+    auto& rules = request.rules;
+    rules.worker_faults = rules.supervisor_faults = rules.child_faults = rules.lease_attempts = 1000;
+    rules.throwing = [&](std::string_view, const caf::mailbox_element&) {
+      auto call = calls++;
+      bool now = kernels::random_uniform({.seed = workers, .step = call}, 0) < 0.02f;
+      thrown += now;
+      return !now ? throws::not_at_all : call % 2 == 0 ? throws::at_once : throws::at_last;
+    };
+    auto folder = request.folder;
+    auto outcome = run_threads(std::move(request));
+    ASSERT_TRUE(outcome) << text_of(outcome.error());
+    EXPECT_TRUE(same_bits(*outcome, reference.outcome)) << workers;
+    EXPECT_EQ(losses_of(folder), reference.losses) << workers;
+  }
+  EXPECT_GT(thrown, 10u);
+}
+
+} // namespace
+} // namespace enn::actors::test

@@ -31,6 +31,7 @@ struct train_options {
   std::string nodes, cluster;
   bool coordinator_only = false;
   bool alone() const { return processes == 0 && nodes.empty(); }
+  std::string where() const { return nodes.empty() ? "127.0.0.1:0" : nodes; }
 };
 
 /// What a resumed run may be given: nothing that could change a bit.
@@ -48,6 +49,9 @@ caf::expected<void> check_resumable(const train_options& o) {
 caf::expected<void> check_usage(const train_options& o) {
   if (o.coordinator_only && o.nodes.empty())
     return fail(ec::bad_usage, "--coordinator-only leaves the work to others, who join where --nodes says: give that too");
+  if (!o.alone())
+    if (auto good = check_meeting_point(o.where(), o.cluster); !good)
+      return good;
   if (!o.resume.empty())
     return check_resumable(o);
   if (o.config.empty())
@@ -132,7 +136,7 @@ public:
     if (o.alone())
       return result;
     fs::path folder = ready.run->settings.run.folder;
-    auto meeting = open_meeting_point(o.nodes.empty() ? "127.0.0.1:0" : o.nodes, o.cluster, folder);
+    auto meeting = open_meeting_point(o.where(), o.cluster, folder);
     if (!meeting)
       return meeting.error();
     result->meeting_ = std::move(*meeting);

@@ -33,17 +33,26 @@ caf::expected<serialization::credentials> credentials_of_run(const fs::path& run
 
 } // namespace
 
-caf::expected<meeting_point> open_meeting_point(const std::string& where, const std::string& cluster, const fs::path& run) {
+caf::expected<void> check_meeting_point(const std::string& where, const std::string& cluster) {
   auto at = actors::parse_address(where);
   if (!at)
     return at.error();
   if (cluster.empty() && !actors::is_loopback(*at))
     return fail(ec::bad_usage, "other machines can reach " + to_string(*at) + ", so both sides need certificates of one cluster: run "
                                  "enn cluster init, then add --cluster cluster/coordinator");
+  if (cluster.empty())
+    return {};
+  auto own = serialization::load_credentials(cluster);
+  return own ? caf::expected<void>{caf::unit} : own.error();
+}
+
+caf::expected<meeting_point> open_meeting_point(const std::string& where, const std::string& cluster, const fs::path& run) {
+  if (auto good = check_meeting_point(where, cluster); !good)
+    return good.error();
   auto own = cluster.empty() ? credentials_of_run(run) : load(cluster);
   if (!own)
     return own.error();
-  return meeting_point{std::move(*at), std::move(*own)};
+  return meeting_point{*actors::parse_address(where), std::move(*own)};
 }
 
 caf::expected<void> announce(const fs::path& run, const actors::address& at) {

@@ -13,6 +13,8 @@ struct meeting_point {
   serialization::credentials own;
 };
 
+/// What open_meeting_point() would refuse, before anything is written.
+caf::expected<void> check_meeting_point(const std::string& where, const std::string& cluster);
 /// For a coordinator. `where`: the address to listen at; `cluster`: a folder of enn cluster init, or empty: certificates of the
 /// run's own, for loopback addresses only. ec::bad_usage for any other address without a cluster.
 caf::expected<meeting_point> open_meeting_point(const std::string& where, const std::string& cluster, const std::filesystem::path& run);

@@ -1,0 +1,213 @@
+/// Coordinator and nodes as real processes, over mutual TLS on loopback, while some are killed, frozen, dismissed or turned away.
+#include "../apps/program.hpp"
+
+#include <chrono>
+#include <random>
+#include <thread>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+namespace enn::apps {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Until `done`, or for long enough that only something broken takes longer.
+bool eventually(const std::function<bool()>& done) {
+  for (auto until = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(2ms))
+    if (done())
+      return true;
+  return done();
+}
+
+constexpr int steps = 400;
+
+arguments train(const fs::path& folder, const arguments& more, const std::string& seed = "1") {
+  arguments all{"train", config_file().string(), "--run.folder", folder.string(), "--steps", std::to_string(steps), "--train.leases", "4",
+                "--run.workers", "1", "--train.validate-every", "100", "--run.checkpoint-every", "100", "--seed", seed};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+arguments node(const fs::path& run, const std::string& name, const arguments& more = {}) {
+  arguments all{"node", "start", "--join", run.string(), "--name", name, "--workers", "1"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+const arguments for_nodes{"--nodes", "127.0.0.1:0", "--coordinator-only"};
+
+std::string losses(const fs::path& run) {
+  return read(run / "losses.jsonl");
+}
+
+std::string undisturbed(const std::string& seed = "1") {
+  auto folder = scratch() / ("undisturbed" + seed);
+  if (!fs::exists(folder))
+    EXPECT_EQ(enn(train(folder, {}, seed)).status, 0);
+  EXPECT_EQ(lines_in(folder / "losses.jsonl"), steps);
+  return losses(folder);
+}
+
+bool open(const fs::path& run) {
+  return eventually([&] { return fs::exists(run / "control" / "address"); });
+}
+
+bool reaches(const fs::path& run, std::ptrdiff_t lines) {
+  return eventually([&] { return lines_in(run / "losses.jsonl") >= lines; });
+}
+
+/// How often the journal says that this happened to this node; to any, without a name.
+std::size_t times(const fs::path& run, const std::string& event, const std::string& name = "") {
+  std::ifstream journal{run / "journal.jsonl"};
+  std::size_t count = 0;
+  for (std::string line; std::getline(journal, line);)
+    count += line.find("\"event\":\"" + event + "\"") != std::string::npos
+             && (name.empty() || line.find("\"node\":\"" + name + "\"") != std::string::npos);
+  return count;
+}
+
+std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> found;
+  std::error_code gone;
+  for (const auto& thread : fs::directory_iterator{"/proc/" + std::to_string(parent) + "/task", gone}) {
+    std::ifstream in{thread.path() / "children"};
+    for (pid_t child; in >> child;)
+      found.push_back(child);
+  }
+  return found;
+}
+
+/// The nodes of a coordinator that comes back look for it where it was.
+std::string free_port() {
+  auto s = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in at{};
+  socklen_t size = sizeof at;
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(bind(s, reinterpret_cast<sockaddr*>(&at), size), 0);
+  EXPECT_EQ(getsockname(s, reinterpret_cast<sockaddr*>(&at), &size), 0);
+  close(s);
+  return std::to_string(ntohs(at.sin_port));
+}
+
+void expect_done(process& coordinator, const fs::path& run, const std::string& expected) {
+  auto r = coordinator.wait();
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_TRUE(losses(run) == expected) << "other losses than the undisturbed run";
+}
+
+TEST(cluster, ten_kills_over_two_seeds_change_no_bit) {
+  for (unsigned seed : {1u, 2u}) {
+    std::mt19937 draw{seed};
+    auto run = scratch() / ("killed" + std::to_string(seed));
+    auto expected = undisturbed(std::to_string(seed));
+    process coordinator{train(run, {"--processes", "3"}, std::to_string(seed))};
+    for (int kill_number = 1; kill_number <= 5; ++kill_number) {
+      ASSERT_TRUE(reaches(run, kill_number * 60)) << coordinator.err();
+      auto nodes = children_of(coordinator.id());
+      ASSERT_FALSE(nodes.empty());
+      kill(nodes[draw() % nodes.size()], SIGKILL);
+    }
+    expect_done(coordinator, run, expected);
+    EXPECT_GT(times(run, "lost"), 0u);
+  }
+}
+
+TEST(cluster, a_frozen_node_is_fenced_and_comes_back) {
+  auto run = scratch() / "frozen";
+  auto expected = undisturbed();
+  process coordinator{train(run, for_nodes)};
+  ASSERT_TRUE(open(run)) << coordinator.err();
+  process cold{node(run, "cold")};
+  ASSERT_TRUE(reaches(run, 20)) << coordinator.err();
+  cold.signal(SIGSTOP); // alone: nothing goes on until another one comes
+  EXPECT_TRUE(eventually([&] { return times(run, "fenced", "cold") == 1; })) << coordinator.err();
+  cold.signal(SIGCONT);
+  EXPECT_TRUE(eventually([&] { return times(run, "enlisted", "cold") == 2; })) << coordinator.err();
+  process warm{node(run, "warm")};
+  EXPECT_TRUE(eventually([&] { return times(run, "enlisted", "warm") == 1; })) << coordinator.err();
+  cold.signal(SIGSTOP); // not alone: the other one does it all
+  expect_done(coordinator, run, expected);
+}
+
+TEST(cluster, a_killed_coordinator_comes_back_and_its_nodes_find_it) {
+  auto run = scratch() / "restarted";
+  auto expected = undisturbed();
+  process coordinator{train(run, {"--nodes", "127.0.0.1:" + free_port(), "--coordinator-only", "--restart"})};
+  ASSERT_TRUE(open(run)) << coordinator.err();
+  process one{node(run, "one")}, two{node(run, "two", {"--data", data_file("data.csv").string()})};
+  ASSERT_TRUE(reaches(run, 150)) << coordinator.err();
+  auto trainer = children_of(coordinator.id());
+  ASSERT_EQ(trainer.size(), 1u);
+  kill(trainer[0], SIGKILL);
+  expect_done(coordinator, run, expected);
+  EXPECT_GT(times(run, "enlisted", "one") + times(run, "enlisted", "two"), 2u);
+}
+
+TEST(cluster, nodes_fetch_rows_or_read_the_run_s_own_data) {
+  auto run = scratch() / "rows";
+  auto expected = undisturbed();
+  auto other = data_file("other.csv", [](int, const std::string& line) { return line + "1"; });
+  process coordinator{train(run, for_nodes)};
+  ASSERT_TRUE(open(run)) << coordinator.err();
+  auto refused = enn(node(run, "mistaken", {"--data", other.string()}));
+  EXPECT_NE(refused.status, 0) << refused.out;
+  EXPECT_NE(refused.err.find("other.csv is not what the run was made with"), std::string::npos) << refused.err;
+  process reader{node(run, "reader", {"--data", data_file("data.csv").string()})}, fetcher{node(run, "fetcher", {"--once"})};
+  expect_done(coordinator, run, expected);
+  EXPECT_EQ(fetcher.wait().status, 0);
+  EXPECT_NE(fetcher.wait().out.find("rows are fetched from the coordinator"), std::string::npos) << fetcher.wait().out;
+  EXPECT_EQ(times(run, "enlisted", "mistaken"), 0u);
+}
+
+TEST(cluster, nodes_are_seen_and_dismissed) {
+  auto run = scratch() / "dismissed";
+  auto expected = undisturbed();
+  process coordinator{train(run, for_nodes)};
+  ASSERT_TRUE(open(run)) << coordinator.err();
+  process first{node(run, "first")};
+  ASSERT_TRUE(reaches(run, 20)) << coordinator.err();
+  auto seen = enn({"node", "status", "--join", run.string()});
+  EXPECT_EQ(seen.status, 0) << seen.err;
+  EXPECT_NE(seen.out.find("first "), std::string::npos) << seen.out;
+  auto dismiss = [&](const char* how, const char* name) { return enn({"node", how, name, "--join", run.string()}).status; };
+  EXPECT_EQ(dismiss("drain", "first"), 0);
+  EXPECT_EQ(first.wait().status, 0) << first.err();
+  process second{node(run, "second")}; // the run waits for it
+  ASSERT_TRUE(eventually([&] { return times(run, "enlisted", "second") == 1; })) << coordinator.err();
+  EXPECT_EQ(dismiss("stop", "second"), 0);
+  EXPECT_EQ(second.wait().status, 0) << second.err();
+  EXPECT_NE(dismiss("drain", "nobody"), 0);
+  process third{node(run, "third")};
+  expect_done(coordinator, run, expected);
+}
+
+TEST(cluster, a_certificate_of_another_cluster_gets_nowhere) {
+  auto run = scratch() / "guarded";
+  auto expected = undisturbed();
+  for (const char* name : {"ours", "theirs"})
+    ASSERT_EQ(enn({"cluster", "init", (scratch() / name).string(), "--node", "a"}).status, 0);
+  auto options = for_nodes;
+  options.insert(options.end(), {"--cluster", (scratch() / "ours" / "a").string()});
+  process coordinator{train(run, options)};
+  ASSERT_TRUE(open(run)) << coordinator.err();
+  auto address = read(run / "control" / "address");
+  address.pop_back();
+  auto stranger = enn(node(address, "stranger", {"--cluster", (scratch() / "theirs" / "a").string()}));
+  EXPECT_NE(stranger.status, 0);
+  EXPECT_NE(stranger.err.find("no trusted connection"), std::string::npos) << stranger.err;
+  process member{node(address, "member", {"--cluster", (scratch() / "ours" / "a").string()})};
+  expect_done(coordinator, run, expected);
+  EXPECT_EQ(times(run, "enlisted", "stranger"), 0u);
+  EXPECT_EQ(times(run, "enlisted", "member"), 1u);
+}
+
+TEST(cluster, a_port_for_others_needs_certificates) {
+  for (const char* address : {"0.0.0.0:0", "[::]:0"})
+    expect_refused(enn(train(scratch() / "exposed", {"--nodes", address})), 2, {"certificates of one cluster", "enn cluster init"});
+}
+
+} // namespace
+} // namespace enn::apps

@@ -293,7 +293,7 @@ void broker_state::failed(epoch_t epoch, const msg<wire::Failure>& m) {
   if (!f || !members.find(epoch) || !work || f->task != work->number || f->index >= work->book.size()
       || work->book.is_done(f->index) || f->attempt != work->book.attempt(f->index))
     return;
-  if (f->attempt + 1 >= rules.lease_attempts)
+  if (work->book.count_failure(f->index) >= rules.lease_attempts)
     return self->quit(fail(ec::gave_up, "lease " + std::to_string(f->index) + " of step " + std::to_string(work->step) + " failed "
                                           + std::to_string(rules.lease_attempts * rules.lease_failures) + " times, last with " + f->cause));
   spdlog::warn("The broker issues lease {} of step {} again: {}", f->index, work->step, f->cause);

@@ -34,6 +34,7 @@ public:
   }
 
   timeline& times() { return times_; }
+  bool is_over() const { return outcome_.has_value(); }
   std::map<std::string, std::uint32_t> notes;  // how often the driver noted what of nodes
   std::map<std::int64_t, std::uint32_t> steps; // how often each was told of
   std::vector<std::string> complaints;         // of agents that ended with an error
@@ -97,8 +98,8 @@ public:
   }
 
   /// As by SIGSTOP: nothing of it runs, everything waits.
-  void freeze(std::size_t process, milliseconds how_long) {
-    processes_[process].frozen_until = times_.now() + how_long;
+  void freeze(std::size_t which, milliseconds how_long) {
+    processes_[which].frozen_until = times_.now() + how_long;
     times_.after(how_long, [] {});
   }
 
@@ -149,15 +150,15 @@ private:
 
   /// What is spawned meanwhile belongs to this process.
   template <class F>
-  void inside(std::size_t process, F&& f) {
+  void inside(std::size_t where, F&& f) {
     auto before = system_.latest_actor_id();
     f();
     if (system_.latest_actor_id() == before)
       return;
     for (auto* job : sched_.jobs)
       if (auto* a = dynamic_cast<caf::scheduled_actor*>(job); a && a->id() > before) {
-        home_.emplace(a->id(), process);
-        processes_[process].actors.push_back(a->address());
+        home_.emplace(a->id(), where);
+        processes_[where].actors.push_back(a->address());
       }
   }
   std::size_t home_of(const caf::scheduled_actor& a) const {
@@ -165,20 +166,20 @@ private:
     return found == home_.end() ? 0 : found->second;
   }
 
-  void destroy(std::size_t process) {
-    processes_[process].agent = nullptr;
+  void destroy(std::size_t where) {
+    processes_[where].agent = nullptr;
     for (int round = 0; round < 3; ++round) { // what is spawned by the dying dies too
-      for (const auto& a : processes_[process].actors)
+      for (const auto& a : processes_[where].actors)
         if (auto who = caf::actor_cast<caf::strong_actor_ptr>(a); who && is_alive(who))
           kill(who);
       auto is_of_it = [&](caf::resumable* job) {
         auto* a = dynamic_cast<caf::scheduled_actor*>(job);
-        return a && home_of(*a) == process;
+        return a && home_of(*a) == where;
       };
       for (auto job = sched_.jobs.begin(); (job = std::find_if(sched_.jobs.begin(), sched_.jobs.end(), is_of_it)) != sched_.jobs.end();)
         run_job(static_cast<std::size_t>(job - sched_.jobs.begin()));
     }
-    processes_[process].actors.clear();
+    processes_[where].actors.clear();
   }
 
   // -- turns ----------------------------------------------------------------------------------------------------------------

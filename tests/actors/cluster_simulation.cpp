@@ -86,7 +86,10 @@ void draw_disturbance(plan& p, dice& d) {
                   to_node("", [=](cluster& c, std::size_t i) {
                     c.kill_node(i, a);
                     if (again)
-                      c.times().after(b, [&c, fresh, once] { c.start_node(fresh, once); });
+                      c.times().after(b, [&c, fresh, once] {
+                        if (!c.is_over())
+                          c.start_node(fresh, once);
+                      });
                   }));
     }
     case 5:
@@ -135,9 +138,8 @@ plan draw(std::uint64_t seed) {
   p.large = d.chance(0.04);
   p.throws = d.chance(0.3) ? 0.1 : 0;
   p.network = {.least = milliseconds{d.below(2)}, .most = d.between(2, 80), .duplicates = d.chance(0.5) ? 0.2 : 0};
-  p.rules.lease_attempts = 20;
   p.rules.row_cache_bytes = d.chance(0.5) ? 200 : p.rules.row_cache_bytes;
-  p.rules.bulk_bytes = d.chance(0.5) ? 100 : p.rules.bulk_bytes;
+  p.rules.bulk_bytes = d.chance(0.5) ? 1000 : p.rules.bulk_bytes; // gradients are larger, losses are not
   if (d.chance(0.2))
     draw_membership(p, d);
   else
@@ -150,7 +152,6 @@ plan draw(std::uint64_t seed) {
 
 plan calm(std::size_t nodes, std::uint32_t own_workers) {
   plan p;
-  p.rules.lease_attempts = 20;
   p.own_workers = own_workers;
   for (std::size_t i = 0; i < nodes; ++i)
     p.nodes.push_back({"node" + std::to_string(i), 1, i % 2 == 0});
@@ -266,12 +267,17 @@ public:
       c.start_node(n, p.once);
     for (auto& d : p.disturbances)
       c.times().after(d.when, [&] {
+        if (c.is_over())
+          return;
         if (trace)
           std::printf("%8lld ms: %s\n", static_cast<long long>(c.times().elapsed().count()), d.what.c_str());
         d.act(c);
       });
     for (auto when : {20000, 60000}) // those that compute may all be gone
-      c.times().after(milliseconds{when}, [&] { c.start_node(p.nodes.front(), p.once); });
+      c.times().after(milliseconds{when}, [&] {
+        if (!c.is_over())
+          c.start_node(p.nodes.front(), p.once);
+      });
     auto request = request_for(expected.t, fresh(folder_ / "run"), p.own_workers);
     auto outcome = c.run(std::move(request), run_within);
     if (trace)

@@ -95,7 +95,7 @@ public:
 private:
   struct parcel {
     enum { message, death } kind = message;
-    caf::strong_actor_ptr sender, receiver = {};
+    caf::strong_actor_ptr sender = {}, receiver = {};
     caf::message_id id = caf::make_message_id();
     caf::message content = {};
     caf::actor_id who = 0; // of the actor that died

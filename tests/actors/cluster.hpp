@@ -90,6 +90,8 @@ public:
 
   void stop_node(std::size_t node) { caf::anon_send(processes_[node].agent, stop_atom_v); }
 
+  void drain(const std::string& name) { caf::anon_send(published_, drain_atom_v, name, false); }
+
   /// The coordinator learns of it later.
   void kill_node(std::size_t node, milliseconds noticed_after) {
     for (auto& l : processes_[node].links)

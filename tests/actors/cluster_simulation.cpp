@@ -25,6 +25,8 @@ struct plan {
     std::function<void(cluster&)> act;
   };
   std::vector<disturbance> disturbances;
+  milliseconds within{200000};           // for the outcome
+  std::size_t leave_early = 0;           // this node process ends before the run
 
   void at(milliseconds when, std::string what, std::function<void(cluster&)> act) {
     disturbances.push_back({when, std::move(what), std::move(act)});
@@ -211,17 +213,37 @@ plan one_fails() { // horovod#3264
   return p;
 }
 
+/// A connection that breaks while the node process waits to be let in is not waited for.
+plan cut_while_joining() {
+  auto p = calm(1, 0);
+  p.network = {.least = milliseconds{200}, .most = milliseconds{200}};
+  p.within = milliseconds{25000}; // less than a request may take
+  p.at(milliseconds{250}, "cut the node process off", [](cluster& c) { c.cut(1, milliseconds{0}, milliseconds{0}); });
+  return p;
+}
+
+/// A node that is to leave leaves, though it was taken for dead meanwhile.
+plan drained_while_silent() {
+  auto p = calm(1, 0);
+  p.leave_early = 1;
+  p.at(milliseconds{300}, "stall a node process", [](cluster& c) { c.partition(1, false, true, milliseconds{3500}, false); });
+  p.at(milliseconds{500}, "drain it", [](cluster& c) { c.drain("node0"); });
+  p.at(milliseconds{5000}, "start another one", [](cluster& c) { c.start_node({"node1", 1, true}, true); });
+  return p;
+}
+
 struct scenario {
   std::string_view name;
   plan (*make)();
 };
 constexpr scenario scenarios[] = {{"quick_rejoin", quick_rejoin}, {"lost_beats", lost_beats},   {"sole_survivor", sole_survivor},
-                                  {"gate_restarts", gate_restarts}, {"nobody_left", nobody_left}, {"one_fails", one_fails}};
+                                  {"gate_restarts", gate_restarts}, {"nobody_left", nobody_left}, {"one_fails", one_fails},
+                                  {"cut_while_joining", cut_while_joining}, {"drained_while_silent", drained_while_silent}};
 
 // -- checking ---------------------------------------------------------------------------------------------------------------
 
 constexpr std::int64_t steps = 6;
-constexpr milliseconds run_within{200000}, end_within{100000};
+constexpr milliseconds end_within{100000};
 
 model::config short_config(bool large) {
   auto c = tiny_config();
@@ -279,18 +301,29 @@ public:
           c.start_node(p.nodes.front(), p.once);
       });
     auto request = request_for(expected.t, fresh(folder_ / "run"), p.own_workers);
-    auto outcome = c.run(std::move(request), run_within);
+    auto outcome = c.run(std::move(request), p.within);
     if (trace)
       std::printf("%8lld ms: %s\n", static_cast<long long>(c.times().elapsed().count()), outcome ? "it ends" : "it goes on for ever");
     auto took = c.times().elapsed();
     longest_ = std::max(longest_, took);
+    for (const auto& [event, count] : c.notes)
+      notes_[event] += count;
+    kills_ += c.kills;
     if (!outcome)
       return "no outcome after " + ms(took) + " of virtual time";
+    if (p.leave_early > 0 && c.is_up(p.leave_early))
+      return "node process " + std::to_string(p.leave_early) + " did not leave";
     if (!c.everybody_ends(end_within))
       return "actors are left " + ms(end_within) + " after the outcome";
     return compare(c, *outcome, p, expected);
   }
-  milliseconds longest() const { return longest_; }
+  /// What the seeds went through.
+  std::string summary() const {
+    auto text = "the longest run took " + ms(longest_) + " of virtual time; " + std::to_string(kills_) + " kills";
+    for (const auto& [event, count] : notes_)
+      text += ", " + std::to_string(count) + " " + event;
+    return text;
+  }
 
 private:
   const expected_run& of(bool large) {
@@ -321,6 +354,8 @@ private:
   fs::path folder_;
   std::optional<expected_run> expected_[2];
   milliseconds longest_{0};
+  std::map<std::string, std::uint64_t> notes_;
+  std::uint64_t kills_ = 0;
 };
 
 int usage() {
@@ -360,8 +395,8 @@ int main(int argc, char** argv) {
                 what.empty() ? "--trace" : std::string{what}.c_str());
     std::fflush(stdout);
   }
-  std::printf("%llu of %llu seeds fail; the longest run took %lld ms of virtual time\n", static_cast<unsigned long long>(wrong),
-              static_cast<unsigned long long>(last - first + 1), static_cast<long long>(j.longest().count()));
+  std::printf("%llu of %llu seeds fail; %s\n", static_cast<unsigned long long>(wrong), static_cast<unsigned long long>(last - first + 1),
+              j.summary().c_str());
   return wrong > 0;
 }
 

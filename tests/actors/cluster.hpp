@@ -217,7 +217,7 @@ private:
       return true;
     auto [place, fresh] = computing_.try_emplace(a->id());
     if (fresh) {
-      place->second = times_.now() + work_.between(20, 300);
+      place->second = times_.now() + work_.between(50, 600);
       times_.at(place->second, [] {});
     }
     return times_.now() >= place->second;

@@ -58,7 +58,7 @@ std::string ms(milliseconds t) {
 }
 
 void draw_disturbance(plan& p, dice& d) {
-  auto when = d.between(0, span_ms), how_long = d.between(500, 10000), a = d.between(0, 3000), b = d.between(0, 3000);
+  auto when = d.between(0, d.chance(0.4) ? 1000 : span_ms), how_long = d.between(500, 10000), a = d.between(0, 3000), b = d.between(0, 3000);
   auto k = d.below(4);
   auto to_node = [k](std::string, auto act) {
     return [k, act](cluster& c) {
@@ -135,7 +135,7 @@ plan draw(std::uint64_t seed) {
   auto count = 1 + d.below(4);
   for (std::uint64_t i = 0; i < count; ++i)
     p.nodes.push_back({"node" + std::to_string(d.below(4)), 1 + static_cast<std::uint32_t>(d.below(2)), d.chance(0.5)});
-  p.own_workers = static_cast<std::uint32_t>(d.below(3));
+  p.own_workers = d.chance(0.5) ? 0 : 1 + static_cast<std::uint32_t>(d.below(2));
   p.once = d.chance(0.5);
   p.large = d.chance(0.04);
   p.throws = d.chance(0.3) ? 0.1 : 0;
@@ -145,7 +145,7 @@ plan draw(std::uint64_t seed) {
   if (d.chance(0.2))
     draw_membership(p, d);
   else
-    for (auto n = d.below(6); n > 0; --n)
+    for (auto n = 1 + d.below(8); n > 0; --n)
       draw_disturbance(p, d);
   return p;
 }
@@ -175,6 +175,15 @@ plan quick_rejoin() { // pytorch#147064
 plan lost_beats() { // pytorch#111646
   auto p = calm(3, 0);
   p.at(milliseconds{900}, "silence from a node process", [](cluster& c) { c.partition(1, false, true, milliseconds{600000}, true); });
+  return p;
+}
+
+/// The only node falls silent before anything is computed, and nobody knows how long a lease takes.
+plan silent_from_the_start() {
+  auto p = calm(1, 0);
+  p.at(milliseconds{250}, "silence from the node process", [](cluster& c) { c.partition(1, false, true, milliseconds{600000}, true); });
+  p.at(milliseconds{1000}, "start another one", [](cluster& c) { c.start_node({"node1", 1, true}, true); });
+  p.within = milliseconds{40000};
   return p;
 }
 
@@ -236,7 +245,8 @@ struct scenario {
   std::string_view name;
   plan (*make)();
 };
-constexpr scenario scenarios[] = {{"quick_rejoin", quick_rejoin}, {"lost_beats", lost_beats},   {"sole_survivor", sole_survivor},
+constexpr scenario scenarios[] = {{"quick_rejoin", quick_rejoin}, {"lost_beats", lost_beats},
+                                  {"silent_from_the_start", silent_from_the_start}, {"sole_survivor", sole_survivor},
                                   {"gate_restarts", gate_restarts}, {"nobody_left", nobody_left}, {"one_fails", one_fails},
                                   {"cut_while_joining", cut_while_joining}, {"drained_while_silent", drained_while_silent}};
 

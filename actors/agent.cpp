@@ -23,6 +23,8 @@ struct agent_state {
   std::uint32_t attempts = 0;   // to join, since it last worked
   std::uint32_t node_faults = 0;
   bool trying = false;          // dialling or joining, or about to
+  std::uint64_t joins = 0;      // asked for; only the latest one counts
+  bool joining = false;
   bool stopping = false, over = false;
   std::string told;
 
@@ -71,9 +73,18 @@ void agent_state::try_now() {
 
 void agent_state::join() {
   auto hello = serialization::write(serialization::enlist(setup.cluster, setup.name, setup.workers, ""));
+  joining = true;
+  auto is_latest = [this, call = ++joins] { return call == joins && std::exchange(joining, false); };
   self->request(gate, rules.request_timeout, join_atom_v, hello, agent_actor{self})
-    .then([this](const msg<wire::RunDefinition>& m, const broker_actor& b, const sampler_actor& s) { joined(m, b, s); },
-          [this](caf::error& e) { failed(e); });
+    .then(
+      [=, this](const msg<wire::RunDefinition>& m, const broker_actor& b, const sampler_actor& s) {
+        if (is_latest())
+          joined(m, b, s);
+      },
+      [=, this](caf::error& e) {
+        if (is_latest())
+          failed(e);
+      });
 }
 
 void agent_state::joined(const msg<wire::RunDefinition>& m, const broker_actor& broker, const sampler_actor& sampler) {
@@ -127,6 +138,8 @@ void agent_state::failed(const caf::error& why) {
 void agent_state::on_down(const caf::down_msg& down) {
   if (gate && down.source == gate.address()) {
     gate = nullptr;
+    if (std::exchange(joining, false)) // nobody will answer
+      trying = false;
     if (!node)
       try_later();
   } else if (node && down.source == node.address()) {

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <deque>
 #include <map>
+#include <set>
 
 namespace enn::actors {
 namespace {
@@ -36,6 +37,7 @@ struct broker_state {
   serialization::bounds limits;
 
   membership members;
+  std::set<caf::actor_addr> leaving;       // nodes that were drained; they still are when they enlist anew
   version_ptr current;                     // what is trained, evaluated, predicted with
   version spare;                           // the one before, whose memory the next one takes if nobody holds it
   std::map<weights_id, msg<wire::Weights>> published; // of the two newest versions
@@ -132,7 +134,12 @@ caf::result<epoch_t> broker_state::enlist(const msg<wire::Enlistment>& m, const 
   self->monitor(node);
   spdlog::debug("The broker enlists node {} with {} workers", theirs->name, theirs->workers);
   note("enlisted", theirs->name);
-  return members.add(node, std::move(*theirs));
+  auto epoch = members.add(node, std::move(*theirs));
+  if (leaving.contains(node.address())) {
+    members.find(epoch)->draining = true;
+    dismiss_drained();
+  }
+  return epoch;
 }
 
 void broker_state::forget(epoch_t epoch) {
@@ -211,7 +218,9 @@ caf::result<std::uint32_t> broker_state::drain(const std::string& who, bool now)
   if (who == local_name)
     return fail(ec::bad_usage, "node " + who + " is the coordinator's own; enn train --coordinator-only starts without it");
   for (auto epoch : epochs) {
-    members.find(epoch)->draining = true;
+    auto* m = members.find(epoch);
+    m->draining = true;
+    leaving.insert(m->node.address());
     if (now && work)
       work->reissues += work->book.release(epoch);
   }
@@ -293,7 +302,7 @@ void broker_state::failed(epoch_t epoch, const msg<wire::Failure>& m) {
   if (!f || !members.find(epoch) || !work || f->task != work->number || f->index >= work->book.size()
       || work->book.is_done(f->index) || f->attempt != work->book.attempt(f->index))
     return;
-  if (f->attempt + 1 >= rules.lease_attempts)
+  if (work->book.count_failure(f->index) >= rules.lease_attempts)
     return self->quit(fail(ec::gave_up, "lease " + std::to_string(f->index) + " of step " + std::to_string(work->step) + " failed "
                                           + std::to_string(rules.lease_attempts * rules.lease_failures) + " times, last with " + f->cause));
   spdlog::warn("The broker issues lease {} of step {} again: {}", f->index, work->step, f->cause);

@@ -70,6 +70,9 @@ public:
   time since(std::uint32_t index) const { return entries_[index].since; }
   node_epoch holder(std::uint32_t index) const { return entries_[index].where; }
 
+  /// How often the lease failed, this time included; an attempt that a lost or a late node cost is no failure.
+  std::uint32_t count_failure(std::uint32_t index) { return ++entries_[index].failures; }
+
   std::uint32_t attempt(std::uint32_t index) const { return entries_[index].attempt; }
   std::uint32_t size() const { return static_cast<std::uint32_t>(entries_.size()); }
   bool complete() const { return done_ == entries_.size(); }
@@ -79,7 +82,7 @@ private:
   struct entry {
     node_epoch where = waiting;
     node_epoch late_at = nobody; // not there again
-    std::uint32_t attempt = 0;
+    std::uint32_t attempt = 0, failures = 0;
     time since;
   };
 

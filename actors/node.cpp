@@ -226,7 +226,7 @@ void node_state::deliver(const msg<wire::Block>& m) {
   supervised->did_duty(0);
   if (!from_supervisor())
     return;
-  if (!setup.remote || !serialization::is_bulky(m)) {
+  if (!setup.remote || !serialization::is_bulky(m, rules.bulk_bytes)) {
     self->send(broker, done_atom_v, epoch, m);
     return;
   }

@@ -34,6 +34,8 @@ struct policy {
   std::uint32_t silent_beats = 5;                // after which a node is suspected and its leases go to others
   std::chrono::milliseconds late_lease{1000};    // and three times the usual time: then it goes to another node too
   std::uint64_t row_cache_bytes = std::uint64_t{512} << 20; // of a node without data
+  /// A larger block is offered to another process, not sent.
+  std::uint64_t bulk_bytes = serialization::bulk_chunks * serialization::chunk_bytes;
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds disk_timeout{600000};
   std::chrono::milliseconds dial_timeout{5000};

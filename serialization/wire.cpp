@@ -295,8 +295,8 @@ caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits) {
   });
 }
 
-bool is_bulky(const msg<wire::Block>& m) {
-  return m.data().size_words() * sizeof(capnp::word) > bulk_chunks * chunk_bytes;
+bool is_bulky(const msg<wire::Block>& m, std::uint64_t most_bytes) {
+  return m.data().size_words() * sizeof(capnp::word) > most_bytes;
 }
 
 msg<wire::Block> head_of(const msg<wire::Block>& m) {

@@ -98,7 +98,7 @@ void expect_done(process& coordinator, const fs::path& run, const std::string& e
   EXPECT_TRUE(losses(run) == expected) << "other losses than the undisturbed run";
 }
 
-TEST(cluster, ten_kills_over_two_seeds_change_no_bit) {
+TEST(processes, ten_kills_over_two_seeds_change_no_bit) {
   for (unsigned seed : {1u, 2u}) {
     std::mt19937 draw{seed};
     auto run = scratch() / ("killed" + std::to_string(seed));
@@ -115,7 +115,7 @@ TEST(cluster, ten_kills_over_two_seeds_change_no_bit) {
   }
 }
 
-TEST(cluster, a_frozen_node_is_fenced_and_comes_back) {
+TEST(processes, a_frozen_node_is_fenced_and_comes_back) {
   auto run = scratch() / "frozen";
   auto expected = undisturbed();
   process coordinator{train(run, for_nodes)};
@@ -132,7 +132,7 @@ TEST(cluster, a_frozen_node_is_fenced_and_comes_back) {
   expect_done(coordinator, run, expected);
 }
 
-TEST(cluster, a_killed_coordinator_comes_back_and_its_nodes_find_it) {
+TEST(processes, a_killed_coordinator_comes_back_and_its_nodes_find_it) {
   auto run = scratch() / "restarted";
   auto expected = undisturbed();
   process coordinator{train(run, {"--nodes", "127.0.0.1:" + free_port(), "--coordinator-only", "--restart"})};
@@ -146,7 +146,7 @@ TEST(cluster, a_killed_coordinator_comes_back_and_its_nodes_find_it) {
   EXPECT_GT(times(run, "enlisted", "one") + times(run, "enlisted", "two"), 2u);
 }
 
-TEST(cluster, nodes_fetch_rows_or_read_the_run_s_own_data) {
+TEST(processes, nodes_fetch_rows_or_read_the_run_s_own_data) {
   auto run = scratch() / "rows";
   auto expected = undisturbed();
   auto other = data_file("other.csv", [](int, const std::string& line) { return line + "1"; });
@@ -162,7 +162,7 @@ TEST(cluster, nodes_fetch_rows_or_read_the_run_s_own_data) {
   EXPECT_EQ(times(run, "enlisted", "mistaken"), 0u);
 }
 
-TEST(cluster, nodes_are_seen_and_dismissed) {
+TEST(processes, nodes_are_seen_and_dismissed) {
   auto run = scratch() / "dismissed";
   auto expected = undisturbed();
   process coordinator{train(run, for_nodes)};
@@ -184,7 +184,7 @@ TEST(cluster, nodes_are_seen_and_dismissed) {
   expect_done(coordinator, run, expected);
 }
 
-TEST(cluster, a_certificate_of_another_cluster_gets_nowhere) {
+TEST(processes, a_certificate_of_another_cluster_gets_nowhere) {
   auto run = scratch() / "guarded";
   auto expected = undisturbed();
   for (const char* name : {"ours", "theirs"})
@@ -204,7 +204,7 @@ TEST(cluster, a_certificate_of_another_cluster_gets_nowhere) {
   EXPECT_EQ(times(run, "enlisted", "member"), 1u);
 }
 
-TEST(cluster, a_port_for_others_needs_certificates) {
+TEST(processes, a_port_for_others_needs_certificates) {
   for (const char* address : {"0.0.0.0:0", "[::]:0"})
     expect_refused(enn(train(scratch() / "exposed", {"--nodes", address})), 2, {"certificates of one cluster", "enn cluster init"});
 }

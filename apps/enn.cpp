@@ -126,6 +126,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   enn::apps::prepare_blas(argv);
   enn::apps::ignore_file_size_signal();
+  enn::apps::keep_large_buffers();
   enn::apps::log_to_stderr();
   return enn::apps::run(argc, argv);
 }

@@ -7,6 +7,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <limits>
+#include <malloc.h>
 #include <unistd.h>
 
 namespace enn::apps {
@@ -51,6 +53,11 @@ void prepare_blas(char** arguments) {
   set("OPENBLAS_CORETYPE", core_type(machine));
   if (changed)
     ::execv("/proc/self/exe", arguments); // returns only if it fails; then it is slower, not wrong
+}
+
+void keep_large_buffers() {
+  ::mallopt(M_MMAP_THRESHOLD, 32 << 20); // the most that glibc takes
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
 }
 
 void log_to_stderr() {

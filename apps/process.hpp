@@ -15,6 +15,10 @@ namespace enn::apps {
 /// know this processor and fell back to Prescott, with the core type that the processor's instructions allow. Call first.
 void prepare_blas(char** arguments);
 
+/// Buffers of gradients come and go with every lease. Without this malloc gives them back to the system each time, which then
+/// fills every page with zeros again: a fifth of a step of a wide network.
+void keep_large_buffers();
+
 /// Warnings and errors of the actors go to standard error, a line each.
 void log_to_stderr();
 

@@ -18,6 +18,8 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <limits>
+#include <malloc.h>
 #include <numeric>
 #include <stdexcept>
 #include <unistd.h>
@@ -192,6 +194,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: step_bench CONFIG.toml [STEPS]\n");
     return 2;
   }
+  ::mallopt(M_MMAP_THRESHOLD, 32 << 20); // as the program does
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   spdlog::set_level(spdlog::level::warn);
   try {
     measure(load(argv[1], argc == 3 ? std::atoi(argv[2]) : 40));

@@ -3,9 +3,6 @@
 #include <enn/actors/spawn.hpp>
 #include <enn/serialization/file.hpp>
 
-#include <sys/resource.h>
-
-#include <algorithm>
 #include <optional>
 
 namespace enn::actors {
@@ -19,12 +16,6 @@ struct checkpointer_state {
 
   caf::result<std::int64_t> save(const training_version& version, bool best);
 };
-
-/// Of this thread. A checkpoint may take a while; the step that is computed meanwhile should not.
-void lower_priority() {
-  constexpr int steps = 10; // a tenth of a processor where the workers want all of them
-  ::setpriority(PRIO_PROCESS, 0, std::min(::getpriority(PRIO_PROCESS, 0) + steps, 19)); // 0: on Linux the calling thread
-}
 
 caf::result<std::int64_t> checkpointer_state::save(const training_version& version, bool best) {
   auto recorded = losses->of(static_cast<std::uint64_t>(version.state.step));
@@ -40,11 +31,9 @@ caf::result<std::int64_t> checkpointer_state::save(const training_version& versi
 }
 
 checkpointer_actor::behavior_type checkpointer(checkpointer_actor::stateful_pointer<checkpointer_state> self, caf::actor_addr parent,
-                                               run_ptr run, std::filesystem::path folder, bool own_thread) {
+                                               run_ptr run, std::filesystem::path folder) {
   use_log(self);
   follow(self, parent);
-  if (own_thread)
-    lower_priority();
   auto& st = self->state;
   st.losses.emplace(folder.parent_path() / "losses.jsonl");
   st.run = std::move(run);
@@ -56,7 +45,7 @@ checkpointer_actor::behavior_type checkpointer(checkpointer_actor::stateful_poin
 
 checkpointer_actor spawn_checkpointer(caf::actor_system& system, caf::actor_addr parent, run_ptr run, std::filesystem::path folder,
                                       const policy& rules) {
-  return spawn_computing(system, rules, checkpointer, std::move(parent), std::move(run), std::move(folder), rules.threads);
+  return spawn_computing(system, rules, checkpointer, std::move(parent), std::move(run), std::move(folder));
 }
 
 } // namespace enn::actors

@@ -44,8 +44,9 @@ std::string losses(const fs::path& run) {
 
 std::string undisturbed(const std::string& seed = "1") {
   auto folder = scratch() / ("undisturbed" + seed);
-  if (!fs::exists(folder))
+  if (!fs::exists(folder)) {
     EXPECT_EQ(enn(train(folder, {}, seed)).status, 0);
+  }
   EXPECT_EQ(lines_in(folder / "losses.jsonl"), steps);
   return losses(folder);
 }

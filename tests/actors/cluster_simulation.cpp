@@ -182,6 +182,7 @@ plan lost_beats() { // pytorch#111646
 /// The only node falls silent before anything is computed, and nobody knows how long a lease takes.
 plan silent_from_the_start() {
   auto p = calm(1, 0);
+  p.nodes[0].workers = 2; // it has room for all leases
   p.at(milliseconds{250}, "silence from the node process", [](cluster& c) { c.partition(1, false, true, milliseconds{600000}, true); });
   p.at(milliseconds{1000}, "start another one", [](cluster& c) { c.start_node({"node1", 1, true}, true); });
   p.within = milliseconds{40000};

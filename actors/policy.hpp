@@ -30,7 +30,7 @@ struct policy {
   std::uint32_t silent_beats = 5;                // after which a node is suspected and its leases go to others
   std::chrono::milliseconds late_lease{1000};    // and three times the usual time: then it goes to another node too
   std::uint64_t row_cache_bytes = std::uint64_t{512} << 20; // of a node without data
-  std::uint64_t bulk_bytes = serialization::bulk_chunks * serialization::chunk_bytes; // a larger block is offered, not sent, to another process
+  std::uint64_t bulk_bytes = serialization::bulk_chunks * serialization::chunk_bytes; // a larger block is offered to another process
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds disk_timeout{600000};
   std::chrono::milliseconds dial_timeout{5000};

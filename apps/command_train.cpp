@@ -129,10 +129,10 @@ std::string resume_command(const fs::path& folder) {
 }
 
 /// Others who compute for this run: the port where they join, and the node processes that belong to it.
-class helpers {
+class workforce {
 public:
-  static caf::expected<std::unique_ptr<helpers>> make(const train_options& o, const prepared& ready, std::uint32_t workers) {
-    auto result = std::make_unique<helpers>();
+  static caf::expected<std::unique_ptr<workforce>> make(const train_options& o, const prepared& ready, std::uint32_t workers) {
+    auto result = std::make_unique<workforce>();
     if (o.alone())
       return result;
     fs::path folder = ready.run->settings.run.folder;
@@ -205,7 +205,7 @@ private:
   std::optional<node_processes> own_processes_;
 };
 
-caf::expected<actors::run_outcome> train_to_the_end(session& s, helpers& others, const prepared& ready, actors::duty what,
+caf::expected<actors::run_outcome> train_to_the_end(session& s, workforce& others, const prepared& ready, actors::duty what,
                                                     std::uint32_t workers, service_status& service) {
   fs::path folder = ready.run->settings.run.folder;
   actors::run_request request;
@@ -307,7 +307,7 @@ caf::expected<void> train(const train_options& o) {
   auto workers = workers_of(*settings);
   bool divide = o.processes > 0 && settings->run.workers == 0; // the cores
   auto each = divide ? std::max<std::uint32_t>(1, workers / static_cast<std::uint32_t>(o.processes)) : workers;
-  auto others = helpers::make(o, *ready, each);
+  auto others = workforce::make(o, *ready, each);
   if (!others)
     return others.error();
   say_what_was_found(*ready, workers);

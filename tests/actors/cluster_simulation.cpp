@@ -61,7 +61,7 @@ void draw_disturbance(plan& p, dice& d) {
   auto when = d.between(0, d.chance(0.4) ? 1000 : span_ms), how_long = d.between(500, 10000);
   auto a = d.between(0, 3000), b = d.between(0, 3000);
   auto k = d.below(4);
-  auto to_node = [k](std::string, auto act) {
+  auto to_node = [k](auto act) {
     return [k, act](cluster& c) {
       if (auto i = some_node(c, k))
         act(c, i);
@@ -72,21 +72,21 @@ void draw_disturbance(plan& p, dice& d) {
     case 0:
     case 1:
       return p.at(when, "cut" + which + ", noticed after " + ms(a) + " there, " + ms(b) + " here",
-                  to_node("", [a, b](cluster& c, std::size_t i) { c.cut(i, a, b); }));
+                  to_node([a, b](cluster& c, std::size_t i) { c.cut(i, a, b); }));
     case 2:
     case 3: {
       auto directions = d.below(3);
       bool vanish = d.chance(0.5);
       return p.at(when, "partition" + which + " for " + ms(how_long) + (vanish ? ", messages vanish, " : ", messages wait, ")
                           + (directions == 0 ? "both ways" : directions == 1 ? "towards it" : "from it"),
-                  to_node("", [=](cluster& c, std::size_t i) { c.partition(i, directions != 2, directions != 1, how_long, vanish); }));
+                  to_node([=](cluster& c, std::size_t i) { c.partition(i, directions != 2, directions != 1, how_long, vanish); }));
     }
     case 4: {
       auto again = d.chance(0.7);
       auto fresh = p.nodes[k % p.nodes.size()];
       auto once = p.once;
       return p.at(when, "kill" + which + ", noticed after " + ms(a) + (again ? ", start one after " + ms(b) : ""),
-                  to_node("", [=](cluster& c, std::size_t i) {
+                  to_node([=](cluster& c, std::size_t i) {
                     c.kill_node(i, a);
                     if (again)
                       c.times().after(b, [&c, fresh, once] {
@@ -96,9 +96,9 @@ void draw_disturbance(plan& p, dice& d) {
                   }));
     }
     case 5:
-      return p.at(when, "freeze" + which + " for " + ms(how_long), to_node("", [=](cluster& c, std::size_t i) { c.freeze(i, how_long); }));
+      return p.at(when, "freeze" + which + " for " + ms(how_long), to_node([=](cluster& c, std::size_t i) { c.freeze(i, how_long); }));
     case 6: return p.at(when, "freeze the coordinator for " + ms(how_long), [=](cluster& c) { c.freeze(0, how_long); });
-    case 7: return p.at(when, "stop" + which, to_node("", [](cluster& c, std::size_t i) { c.stop_node(i); }));
+    case 7: return p.at(when, "stop" + which, to_node([](cluster& c, std::size_t i) { c.stop_node(i); }));
     default: {
       auto whom = std::array{"broker", "gate", "sampler", "node"}[d.below(4)];
       return p.at(when, std::string{"kill the "} + whom, [whom](cluster& c) {

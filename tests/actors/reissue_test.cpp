@@ -27,10 +27,10 @@ std::vector<fault_place> places_of_leases(const tiny& t, lease_kind kind) {
   model::lease_computer computer{t.run};
   auto version = first_version(*t.run);
   std::vector<std::uint64_t> rows{0, 1};
-  std::vector<float> numbers(std::max(version->tensors.weights.size(), rows.size() * static_cast<std::size_t>(t.data->target_size())));
+  std::vector<float> numbers(version->tensors.weights.size()); // more than there are predictions
   auto gradient = std::span{numbers}.first(kind == lease_kind::train ? version->tensors.weights.size() : 0);
-  auto size = rows.size() * static_cast<std::size_t>(t.data->target_size());
-  auto predictions = std::span{numbers}.first(kind == lease_kind::predict ? size : 0);
+  auto predicted = rows.size() * static_cast<std::size_t>(t.data->target_size());
+  auto predictions = std::span{numbers}.first(kind == lease_kind::predict ? predicted : 0);
   auto all = model::test::places_of([&](const number_fault& watch) {
     computer.compute({kind, 0, t.data.get(), rows, 1, rung::fast, &watch}, version->tensors.weights, gradient, predictions);
   });
@@ -188,8 +188,8 @@ struct reissue_of_predictions : reissue {
     l.start = rung::master;
     return {};
   }
-  /// Something of this row alone becomes NaN.
-  static number_fault spoil(const lease& l, std::uint64_t row, number_place::kind what, std::string path) {
+  /// Something of this row alone.
+  static number_fault spoil(const lease& l, std::uint64_t row, number_place::kind what, std::string path, double value = nan) {
     auto at = std::find(l.rows.begin(), l.rows.end(), row);
     if (at == l.rows.end())
       return {};
@@ -198,7 +198,7 @@ struct reissue_of_predictions : reissue {
     return [=](const number_place& p) -> std::optional<model::changed_number> {
       if (p.what != what || p.path != path)
         return std::nullopt;
-      return model::changed_number{place * (p.size / count), nan};
+      return model::changed_number{place * (p.size / count), value};
     };
   }
 };
@@ -258,11 +258,12 @@ TEST_F(reissue_of_predictions, tells_which_rows_no_rung_can_compute_and_delivers
   auto clean = predict_with({}), master = predict_with(begin_on_master);
   ASSERT_TRUE(clean && master);
   auto bad = rows[7];
-  for (const char* node : {"composition", "gate.sample.norm.layernorm"}) { // the second is swallowed, and the prediction finite
+  // The second is swallowed: the share of the refinement is 1, and the prediction finite.
+  for (auto [node, value] : {std::pair{"composition", nan}, {"gate.sample.out.linear", std::numeric_limits<double>::infinity()}}) {
     std::mutex guard;
     std::set<std::uint64_t> together;
-    auto found = predict_with([&](std::uint64_t, lease& l) {
-      auto fault = spoil(l, bad, number_place::kind::output, node);
+    auto found = predict_with([&, node = node, value = value](std::uint64_t, lease& l) {
+      auto fault = spoil(l, bad, number_place::kind::output, node, value);
       std::lock_guard lock{guard};
       if (fault)
         together.insert(l.rows.begin(), l.rows.end());
@@ -338,8 +339,8 @@ TEST_F(reissue, ends_training_with_the_rows_whose_features_are_not_finite) {
   auto folder = fresh_folder("run");
   auto request = request_for(t, folder, 2);
   request.rules.number_faults = [&](std::uint64_t, lease& l) -> number_fault {
-    bool now = l.kind == lease_kind::train && l.step == 4;
-    return now ? reissue_of_predictions::spoil(l, row, number_place::kind::input, "x") : number_fault{};
+    bool chosen = l.kind == lease_kind::train && l.step == 4;
+    return chosen ? reissue_of_predictions::spoil(l, row, number_place::kind::input, "x") : number_fault{};
   };
   auto outcome = run_threads(std::move(request));
   ASSERT_FALSE(outcome);

@@ -10,15 +10,16 @@
  *   - a node never gets more leases than it has room for; failures bound how often it enlists and how often a lease is reissued
  *   - the run does not give up: that takes ATTEMPTS failures of one lease
  *
- * A failure of a node is one of: it dies or is cut off, for good or until it comes back; it is silent, though alive or though
- * something that it said still arrives, and is suspected; it is late with a lease; a lease fails on it; its supervisor dies.
+ * A failure of a node is one of: it dies or is cut off, for good or until it comes back; it is silent though alive, and suspected;
+ * it is late with a lease; a lease fails on it; its supervisor dies.
  *
  * Assumed: between two actors messages arrive once and in order until their connection ends; of what was sent before that, a part
  * may still arrive, even after the node has come back. A connection that ended stays so: the node ends and enlists as another
  * actor, so what was on its way to or from a dead broker is lost. Who is dead is found out sooner or later.
  *
  * Messages to the broker arrive at once here. That loses nothing: nodes speak to the broker only, so one whose message travels
- * cannot be told from one that does all that, and dies, later. Messages to a node do travel.
+ * cannot be told from one that does all that, and dies, later. What is stale in the end comes from nodes that are suspected and do
+ * not know. Messages to a node do travel.
  *
  * Left out: numbers (a block is the set of its leases, and equal leases have equal bits, so nothing is disputed), time (a timer may
  * fire whenever it may fire at all), evaluations and predictions (tasks like a step, without sums), draining, weights, rows and
@@ -55,7 +56,9 @@
 #define LEASES 2                  /* a power of two; with STEPS no more than 8 in all */
 #endif
 #define ROOM 2                    /* leases that a node takes at once */
+#ifndef ATTEMPTS
 #define ATTEMPTS 3                /* policy::lease_attempts; more than FAILURES */
+#endif
 #define ACTORS (NODES + FAILURES) /* a node that comes back is another actor */
 
 #define bit(i) (1 << (i))
@@ -104,6 +107,9 @@ byte where[LEASES];               /* WAITING, FINISHED, or out at this place */
 byte late_at[LEASES];             /* not there again */
 byte attempt[LEASES];
 byte sum;
+#ifdef COUNT_LOSSES_AS_FAILURES
+bool failed_before[LEASES];
+#endif
 
 #define is_out(lease) (where[lease] != WAITING && where[lease] != FINISHED)
 #define holder(lease) (where[lease] / 16)
@@ -190,7 +196,14 @@ inline end_task() {
   sum = 0;
   x = 0;
   do
-  :: x < LEASES -> where[x] = WAITING; late_at[x] = NOWHERE; attempt[x] = 0; x++
+  :: x < LEASES ->
+    where[x] = WAITING;
+    late_at[x] = NOWHERE;
+    attempt[x] = 0;
+#ifdef COUNT_LOSSES_AS_FAILURES
+    failed_before[x] = false;
+#endif
+    x++
   :: else -> break
   od;
   x = 0;
@@ -208,7 +221,7 @@ inline accept(range) {
   :: (range & ~sum) == 0 -> skip /* contained */
   :: else ->
 #endif
-#ifndef ADD_CONTAINED
+#if !defined(COUNT_TWICE) && !defined(ADD_CONTAINED)
     sum = sum & ~(range); /* the larger block replaces those that it contains */
 #endif
     assert((sum & (range)) == 0); /* a lease counts once */
@@ -235,9 +248,8 @@ inline accept(range) {
 
 /* -- the broker: members ------------------------------------------------------------------------------------------------------ */
 
-/* broker_state::forget */
-inline forget(n) {
-#ifndef NO_REISSUE
+/* lease_book::release */
+inline release(n) {
   x = 0;
   do
   :: x < LEASES ->
@@ -252,12 +264,18 @@ inline forget(n) {
     x++
   :: else -> break
   od;
-  x = 0;
+  x = 0
+}
+
+/* broker_state::forget */
+inline forget(n) {
+#ifndef NO_REISSUE
+  release(n);
 #endif
 #ifndef NO_FENCE
   known[n] = 0;
-  credit[n] = 0
 #endif
+  credit[n] = 0
 }
 
 /* broker_state::enlist. (credit) follows, so nothing is issued yet. */
@@ -265,7 +283,7 @@ inline hears_enlist(n) {
   d_step {
 #ifndef KEEP_FORMER_EPOCH
     if
-    :: known[n] -> forget(n)
+    :: known[n] -> forget(n); known[n] = 0
     :: else
     fi;
 #endif
@@ -314,7 +332,8 @@ inline hears_failed(n, about, lease, try) {
     if
     :: about == task && where[lease] != FINISHED && try == attempt[lease] ->
 #ifdef COUNT_LOSSES_AS_FAILURES
-      assert(attempt[lease] + 1 < ATTEMPTS); /* the run does not give up */
+      assert(attempt[lease] + 1 < ATTEMPTS || failed_before[lease]); /* one failure does not end the run */
+      failed_before[lease] = true;
 #endif
       put_back(lease, NOWHERE)
     :: else
@@ -394,6 +413,7 @@ proctype broker() provided (!over) {
 end:
   do
   :: atomic { asked -> /* broker_state::advance, begin */
+      assert(!task); /* one task at a time */
       asked = false;
       task = current + 1;
       issue()
@@ -443,7 +463,7 @@ proctype driver() {
         version_held = made;
         if
         :: version_held == STEPS -> over = true; break
-        :: else -> asked = true
+        :: else -> asked = broker_alive /* to a dead one nothing arrives */
         fi
 #ifndef ANY_BROKER
       :: else
@@ -627,6 +647,7 @@ end:
       own_epoch[n] = 0;
       hears_enlist(n)
     }
+#ifndef NOBODY_DIES
   :: atomic { life[n] == ALIVE && failures > 0 -> /* it dies, or is cut off, which it notices sooner or later */
       failures--;
       life[n] = DEAD;
@@ -638,6 +659,7 @@ end:
       newest[n] = 0;
       issue()
     }
+#endif
   od
 }
 

@@ -193,31 +193,62 @@ std::set<std::string> interface_of_gates(caf::actor_system& system) {
   return system.message_types(caf::detail::type_list<gate_actor>{});
 }
 
-dialler_actor::behavior_type dialler(dialler_actor::pointer self, const caf::expected<tls>& guard, address at,
-                                     std::chrono::milliseconds limit) {
-  use_log(self);
-  return {[=](caf::connect_atom) -> caf::result<gate_actor> {
-    if (!guard)
-      return guard.error();
-    auto until = clock::now() + limit;
-    auto line = dial(self->system(), *guard, at, until);
-    if (!line)
-      return line.error();
-    auto promise = self->make_response_promise<gate_actor>();
-    auto left = std::max(std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()), std::chrono::milliseconds{1});
-    self->request(protocol_actor(self->system()), left, caf::connect_atom_v, std::move(*line), at.port)
-      .then(
-        [=](const caf::node_id&, const caf::strong_actor_ptr& gate, const std::set<std::string>& offered) mutable {
-          if (!gate)
-            promise.deliver(fail(ec::unavailable, "no run at " + to_string(at)));
-          else if (!self->system().assignable(offered, interface_of_gates(self->system())))
-            promise.deliver(fail(ec::protocol, "at " + to_string(at) + " is a run of another version of this program"));
-          else
-            promise.deliver(caf::actor_cast<gate_actor>(gate));
-        },
-        [=](caf::error& e) mutable {
+struct dialler_state;
+using dialler_ptr = dialler_actor::stateful_pointer<dialler_state>;
+
+struct dialler_state {
+  static inline const char* name = "dialler";
+  dialler_ptr self = nullptr;
+  tls guard;
+  address at;
+
+  using answer = caf::typed_response_promise<gate_actor>;
+  void connect(answer promise, clock::time_point until);
+  void introduced(answer promise, const caf::strong_actor_ptr& gate, const std::set<std::string>& offered);
+};
+
+void dialler_state::connect(answer promise, clock::time_point until) {
+  auto line = dial(self->system(), guard, at, until);
+  if (!line) {
+    promise.deliver(line.error());
+    return;
+  }
+  auto left = std::max(std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()), std::chrono::milliseconds{1});
+  self->request(protocol_actor(self->system()), left, caf::connect_atom_v, std::move(*line), at.port)
+    .then(
+      [=, this](const caf::node_id&, const caf::strong_actor_ptr& gate, const std::set<std::string>& offered) {
+        introduced(promise, gate, offered);
+      },
+      [=, this](caf::error& e) mutable {
+        // CAF looks for silent peers once a second, and takes one for silent that has not been introduced yet.
+        if (e == caf::sec::connection_timeout && clock::now() < until)
+          connect(promise, until);
+        else
           promise.deliver(fail(ec::unavailable, "the connection to " + to_string(at) + " broke at once: " + caf::to_string(e)));
-        });
+      });
+}
+
+void dialler_state::introduced(answer promise, const caf::strong_actor_ptr& gate, const std::set<std::string>& offered) {
+  if (!gate)
+    promise.deliver(fail(ec::unavailable, "no run at " + to_string(at)));
+  else if (!self->system().assignable(offered, interface_of_gates(self->system())))
+    promise.deliver(fail(ec::protocol, "at " + to_string(at) + " is a run of another version of this program"));
+  else
+    promise.deliver(caf::actor_cast<gate_actor>(gate));
+}
+
+dialler_actor::behavior_type dialler(dialler_ptr self, const caf::expected<tls>& guard, address at, std::chrono::milliseconds limit) {
+  use_log(self);
+  auto& st = self->state;
+  st.self = self;
+  st.at = std::move(at);
+  if (guard)
+    st.guard = *guard;
+  return {[=, problem = guard ? caf::error{} : guard.error()](caf::connect_atom) -> caf::result<gate_actor> {
+    if (problem)
+      return problem;
+    auto promise = self->make_response_promise<gate_actor>();
+    self->state.connect(promise, clock::now() + limit);
     return promise;
   }};
 }

@@ -16,7 +16,7 @@ namespace enn::actors {
 
 struct stranger_limits {
   /// Handshakes at once. One more takes the place of the oldest that is silent, or of the oldest: whoever answers promptly gets
-  /// in, however many there are who do not.
+  /// in, at the next attempt if need be, however many there are who do not.
   std::size_t handshakes = 64;
   /// For a whole handshake, however slowly it trickles.
   std::chrono::milliseconds patience{5000};

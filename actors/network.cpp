@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <thread>
 
 namespace enn::actors {
 namespace {
@@ -168,22 +169,32 @@ caf::expected<descriptor> connect_to(const address& a, clock::time_point until) 
   return fail(ec::unavailable, "cannot reach " + to_string(a) + ": " + system_text(code));
 }
 
+/// Neither done nor failed: the time was up.
+tls_step shake_hands(int socket, tls_session& session, clock::time_point until) {
+  for (;;) {
+    auto step = session.handshake();
+    if (step == tls_step::done || step == tls_step::failed || !wait_for(socket, step == tls_step::wants_read ? POLLIN : POLLOUT, until))
+      return step;
+  }
+}
+
 /// A connection on which both sides have shown their certificates. ec::protocol: another attempt will not do better.
 caf::expected<io::scribe_ptr> dial(caf::actor_system& system, const tls& guard, const address& to, clock::time_point until) {
-  auto socket = connect_to(to, until);
-  if (!socket)
-    return socket.error();
-  auto session = guard.client(socket->get());
-  if (!session)
-    return session.error();
-  for (;;) {
-    auto step = session->handshake();
+  for (std::chrono::milliseconds pause{10};; pause *= 2) {
+    auto socket = connect_to(to, until);
+    if (!socket)
+      return socket.error();
+    auto session = guard.client(socket->get());
+    if (!session)
+      return session.error();
+    auto step = shake_hands(socket->get(), *session, until);
     if (step == tls_step::done)
       return make_scribe(system, std::move(*socket), std::move(*session));
-    if (step == tls_step::failed)
-      return fail(session->refused() ? ec::protocol : ec::unavailable, "no connection to " + to_string(to) + ": " + session->problem());
-    if (!wait_for(socket->get(), step == tls_step::wants_read ? POLLIN : POLLOUT, until))
+    if (step != tls_step::failed)
       return fail(ec::unavailable, "cannot reach " + to_string(to) + ": no answer in time");
+    if (session->refused() || clock::now() + pause > until)
+      return fail(session->refused() ? ec::protocol : ec::unavailable, "no connection to " + to_string(to) + ": " + session->problem());
+    std::this_thread::sleep_for(pause); // a doorkeeper beset by strangers may have taken us for one
   }
 }
 

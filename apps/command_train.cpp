@@ -47,6 +47,8 @@ caf::expected<void> check_resumable(const train_options& o) {
 
 /// What the command line asks for by itself.
 caf::expected<void> check_usage(const train_options& o) {
+  if (!o.cluster.empty() && o.alone())
+    return fail(ec::bad_usage, "--cluster is for a port where nodes join: give --nodes ADDRESS:PORT too");
   if (o.coordinator_only && o.nodes.empty())
     return fail(ec::bad_usage, "--coordinator-only leaves the work to others, who join where --nodes says: give that too");
   if (!o.alone())

@@ -24,12 +24,6 @@ struct waiting_lease {
   rows_ptr source;
 };
 
-/// A block that the broker fetches piece by piece.
-struct offered_block {
-  std::uint64_t task = 0;
-  msg<wire::Block> block;
-};
-
 struct node_state;
 using self_ptr = node_actor::stateful_pointer<node_state>;
 
@@ -50,7 +44,8 @@ struct node_state {
   row_cache rows{0};                          // of nodes without data
   bool fetching = false;                      // rows are on their way
   std::deque<waiting_lease> waiting;
-  std::map<std::uint64_t, offered_block> offers;
+  std::uint64_t task = 0;                     // of the newest lease
+  std::map<std::uint64_t, msg<wire::Block>> offers; // of that task, which the broker fetches piece by piece
   std::uint64_t last_offer = 0;
   bool ending = false;
   caf::error reason;
@@ -119,6 +114,10 @@ void node_state::take(std::uint64_t under, const msg<wire::Lease>& m) {
   auto l = serialization::read(m, limits);
   if (!l)
     return end(l.error());
+  if (l->task > task) { // the older ones are over: nobody asks for their blocks any more
+    task = l->task;
+    offers.clear();
+  }
   auto id = l->weights;
   waiting.push_back({std::move(*l), m, find_weights(id), setup.data});
   if (!waiting.back().weights && pulled.insert(id).second) {
@@ -230,18 +229,15 @@ void node_state::deliver(const msg<wire::Block>& m) {
     self->send(broker, done_atom_v, epoch, m);
     return;
   }
-  auto head = serialization::head_of(m);
-  auto task = serialization::read_head(head, limits)->task;
-  std::erase_if(offers, [&](const auto& o) { return o.second.task != task; }); // nobody asks for them any more
-  offers.emplace(++last_offer, offered_block{task, m});
-  self->send(broker, offer_atom_v, epoch, last_offer, head);
+  offers.emplace(++last_offer, m);
+  self->send(broker, offer_atom_v, epoch, last_offer, serialization::head_of(m));
 }
 
 caf::result<msg<wire::Piece>> node_state::piece(std::uint64_t number, std::uint32_t chunk) {
   auto it = offers.find(number);
   if (it == offers.end())
     return fail(ec::protocol, "block " + std::to_string(number) + " is gone");
-  auto p = serialization::piece_of(it->second.block, chunk);
+  auto p = serialization::piece_of(it->second, chunk);
   if (!p)
     return p.error();
   return *p;

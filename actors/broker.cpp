@@ -10,7 +10,6 @@
 #include <cmath>
 #include <deque>
 #include <map>
-#include <set>
 
 namespace enn::actors {
 namespace {
@@ -37,7 +36,6 @@ struct broker_state {
   serialization::bounds limits;
 
   membership members;
-  std::set<caf::actor_addr> leaving;       // nodes that were drained; they still are when they enlist anew
   version_ptr current;                     // what is trained, evaluated, predicted with
   version spare;                           // the one before, whose memory the next one takes if nobody holds it
   std::map<weights_id, msg<wire::Weights>> published; // of the two newest versions
@@ -64,6 +62,7 @@ struct broker_state {
   void note(std::string_view event, const std::string& node) { self->send(driver, note_atom_v, std::string{event}, node); }
   // leases
   void begin(model::lease_kind kind, row_list rows, row_cuts cuts);
+  bool can_take(const member& m) const;
   void issue();
   void issue_late_ones();
   msg<wire::Lease> make_lease(lease_book::ticket t) const;
@@ -135,10 +134,7 @@ caf::result<epoch_t> broker_state::enlist(const msg<wire::Enlistment>& m, const 
   spdlog::debug("The broker enlists node {} with {} workers", theirs->name, theirs->workers);
   note("enlisted", theirs->name);
   auto epoch = members.add(node, std::move(*theirs));
-  if (leaving.contains(node.address())) {
-    members.find(epoch)->draining = true;
-    dismiss_drained();
-  }
+  dismiss_drained();
   return epoch;
 }
 
@@ -218,9 +214,7 @@ caf::result<std::uint32_t> broker_state::drain(const std::string& who, bool now)
   if (who == local_name)
     return fail(ec::bad_usage, "node " + who + " is the coordinator's own; enn train --coordinator-only starts without it");
   for (auto epoch : epochs) {
-    auto* m = members.find(epoch);
-    m->draining = true;
-    leaving.insert(m->node.address());
+    members.drain(epoch);
     if (now && work)
       work->reissues += work->book.release(epoch);
   }
@@ -252,12 +246,17 @@ void broker_state::begin(model::lease_kind kind, row_list rows, row_cuts cuts) {
   issue();
 }
 
+/// A lease of the task at work, now.
+bool broker_state::can_take(const member& m) const {
+  return m.credit > 0 && !m.draining && !work->is_disputed(m.node.address());
+}
+
 /// Leases go to nodes in turn of their epochs, never more than a node has room for.
 void broker_state::issue() {
   if (!work)
     return;
   for (auto& [epoch, m] : members)
-    while (m.credit > 0 && !m.draining && !work->is_disputed(m.node.address())) {
+    while (can_take(m)) {
       if (work->kind == model::lease_kind::predict && unacknowledged >= prediction_window)
         return;
       auto ticket = work->book.issue(epoch, self->clock().now());
@@ -278,7 +277,9 @@ void broker_state::issue_late_ones() {
   std::nth_element(sorted.begin(), median, sorted.end());
   auto most = std::max<clock::duration>(3 * *median, rules.late_lease);
   for (std::uint32_t i = 0; i < work->book.size(); ++i) {
-    if (!work->book.is_out(i) || self->clock().now() - work->book.since(i) <= most || !members.has_room_beside(work->book.holder(i)))
+    auto elsewhere = [&](const auto& m) { return m.first != work->book.holder(i) && can_take(m.second); };
+    if (!work->book.is_out(i) || self->clock().now() - work->book.since(i) <= most
+        || std::none_of(members.begin(), members.end(), elsewhere))
       continue;
     if (auto* m = members.find(work->book.holder(i)))
       note("late", m->hello.name);

@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 
 namespace enn::actors {
 
@@ -24,7 +25,7 @@ struct member {
   serialization::enlistment hello;
   std::uint32_t credit = 0;      // leases that it has room for
   std::uint32_t silent = 0;      // beats missed in a row
-  bool draining = false;         // gets no more leases
+  bool draining = false;         // gets no more leases; set by membership::drain()
   std::uint64_t leases_done = 0;
   std::deque<incoming_block> incoming; // the first is being fetched
 };
@@ -34,8 +35,15 @@ public:
   using epoch = std::uint64_t;
 
   epoch add(node_actor node, serialization::enlistment hello) {
-    members_.emplace(++last_, member{std::move(node), std::move(hello), 0, 0, false, 0, {}});
+    bool leaving = leaving_.contains(node.address());
+    members_.emplace(++last_, member{std::move(node), std::move(hello), 0, 0, leaving, 0, {}});
     return last_;
+  }
+  /// It is to leave, also when it enlists anew.
+  void drain(epoch e) {
+    auto& m = members_.at(e);
+    m.draining = true;
+    leaving_.insert(m.node.address());
   }
   void remove(epoch e) { members_.erase(e); }
 
@@ -62,18 +70,12 @@ public:
         silent.push_back(e);
     return silent;
   }
-  /// Whether a node other than this one could take a lease now.
-  bool has_room_beside(epoch other) const {
-    return std::any_of(members_.begin(), members_.end(),
-                       [&](const auto& m) { return m.first != other && m.second.credit > 0 && !m.second.draining; });
-  }
-
   auto begin() { return members_.begin(); }
   auto end() { return members_.end(); }
-  bool empty() const { return members_.empty(); }
 
 private:
   std::map<epoch, member> members_;
+  std::set<caf::actor_addr> leaving_; // nodes
   epoch last_ = 0;
 };
 

@@ -1,15 +1,14 @@
 #include <enn/serialization/graph_wire.hpp>
 
 #include <enn/model/config/text.hpp>
+#include <enn/serialization/reading.hpp>
 #include <enn/serialization/schema/graph.capnp.h>
 #include <enn/serialization/schema/run.capnp.h>
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
-#include <kj/exception.h>
 
 #include <cstring>
-#include <stdexcept>
 
 namespace enn::serialization {
 namespace {
@@ -24,23 +23,6 @@ std::vector<std::byte> to_bytes(Fill&& fill) {
   std::vector<std::byte> result(words.size() * sizeof(capnp::word));
   std::memcpy(result.data(), words.begin(), result.size());
   return result;
-}
-
-void require(bool good, const std::string& text) {
-  if (!good)
-    throw std::invalid_argument(text);
-}
-
-/// What `body` answers; whatever it throws as an error of this code.
-template <class Body>
-auto guarded(ec code, const char* what, Body&& body) -> caf::expected<decltype(body())> {
-  try {
-    return body();
-  } catch (const kj::Exception& e) {
-    return fail(code, std::string{what} + ": " + e.getDescription().cStr());
-  } catch (const std::exception& e) {
-    return fail(code, std::string{what} + ": " + e.what());
-  }
 }
 
 template <class Root>
@@ -360,10 +342,7 @@ caf::expected<model::data_facts> decode_facts(std::span<const std::byte> bytes) 
 }
 
 caf::expected<model::run_definition> read(const msg<wire::RunDefinition>& m) {
-  return guarded(ec::protocol, "run definition", [&] {
-    require(!m.data().empty(), "the message is empty");
-    auto reader = m.data().reader();
-    auto from = reader.getRoot<wire::RunDefinition>();
+  return guarded("run definition", m, [](wire::RunDefinition::Reader from) {
     check_version(from);
     model::name_values values;
     for (auto v : get_structs("settings", from.getSettings())) {

@@ -2,9 +2,9 @@
 
 #include <enn/model/config/text.hpp>
 #include <enn/serialization/build.hpp>
+#include <enn/serialization/reading.hpp>
 #include <enn/serialization/schema/graph.capnp.h>
 
-#include <kj/exception.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -18,15 +18,11 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "floats travel as their little-endian bytes");
 
-// -- reading: checks throw `bad`, and guarded() turns that and Cap'n Proto's exceptions into ec::protocol --------------------
-
-struct bad {
-  std::string text;
-};
+// -- checks -----------------------------------------------------------------------------------------------------------------
 
 void expect(bool good, const char* field, const std::string& expected, const std::string& found) {
   if (!good)
-    throw bad{std::string{field} + ": expected " + expected + ", found " + found};
+    throw std::invalid_argument(std::string{field} + ": expected " + expected + ", found " + found);
 }
 
 void at_most(const char* field, std::uint64_t found, std::uint64_t most) {
@@ -43,23 +39,6 @@ Structs get_structs(const char* field, Structs from, std::uint64_t most) {
   at_most(field, from.size(), most);
   expect(takes_room(from), field, "structs of a word or more", "shorter ones");
   return from;
-}
-
-template <class Schema, class Read>
-auto guarded(const char* what, const msg<Schema>& m, Read&& body)
-  -> caf::expected<decltype(body(std::declval<typename Schema::Reader>()))> {
-  try {
-    if (m.data().empty())
-      throw bad{"empty message"};
-    auto reader = m.data().reader();
-    return body(reader.template getRoot<Schema>());
-  } catch (const bad& e) {
-    return fail(ec::protocol, std::string{what} + ": " + e.text);
-  } catch (const kj::Exception& e) {
-    return fail(ec::protocol, std::string{what} + ": " + e.getDescription().cStr());
-  } catch (const std::exception& e) {
-    return fail(ec::protocol, std::string{what} + ": " + e.what());
-  }
 }
 
 // -- flat vectors -------------------------------------------------------------------------------------------------------------

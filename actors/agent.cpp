@@ -2,7 +2,6 @@
 
 #include <enn/actors/node.hpp>
 #include <enn/actors/spawn.hpp>
-#include <enn/model/config/text.hpp>
 #include <enn/serialization/graph_wire.hpp>
 
 namespace enn::actors {
@@ -105,8 +104,7 @@ void agent_state::joined(const msg<wire::RunDefinition>& m, const broker_actor& 
 
 /// Data is read once for a run, however often the node joins it.
 caf::expected<void> agent_state::take_run(model::run_definition fresh) {
-  bool same = run && run->facts.fingerprint == fresh.facts.fingerprint
-              && model::to_name_values(run->settings) == model::to_name_values(fresh.settings);
+  bool same = run && check_same_run(fresh, *run);
   run = std::make_shared<const model::run_definition>(std::move(fresh));
   if (same || !setup.find_data)
     return caf::unit;

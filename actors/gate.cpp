@@ -29,6 +29,10 @@ struct gate_state {
   void heard();
 };
 
+caf::error being_started() {
+  return fail(ec::unavailable, "the run is being started; ask again");
+}
+
 /// Kernels are the node's to check, once it knows the run.
 welcome gate_state::join(const msg<wire::Enlistment>& m, const agent_actor& agent) {
   auto theirs = serialization::read(m);
@@ -43,7 +47,7 @@ welcome gate_state::join(const msg<wire::Enlistment>& m, const agent_actor& agen
     agents.push_back(agent);
   }
   if (!broker)
-    return fail(ec::unavailable, "the run is being started; ask again");
+    return being_started();
   return {run, broker, sampler};
 }
 
@@ -84,12 +88,12 @@ gate_actor::behavior_type gate(self_ptr self, caf::actor_addr parent, std::strin
     [=](join_atom, const msg<wire::Enlistment>& m, const agent_actor& agent) { return self->state.join(m, agent); },
     [=](status_atom) -> caf::result<msg<wire::Members>> {
       if (!self->state.broker)
-        return fail(ec::unavailable, "the run is being started; ask again");
+        return being_started();
       return self->delegate(self->state.broker, status_atom_v);
     },
     [=](drain_atom, const std::string& who, bool now) -> caf::result<std::uint32_t> {
       if (!self->state.broker)
-        return fail(ec::unavailable, "the run is being started; ask again");
+        return being_started();
       return self->delegate(self->state.broker, drain_atom_v, who, now);
     }};
 }

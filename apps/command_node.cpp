@@ -9,9 +9,7 @@
 #include <CLI/CLI.hpp> // slow to compile
 #include <caf/all.hpp>
 
-#include <csignal>
 #include <cstdio>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 namespace enn::apps {
@@ -28,19 +26,6 @@ struct node_options {
 };
 
 using command_function = caf::expected<void> (*)(const node_options&);
-
-std::string own_name() {
-  char machine[256] = "node";
-  ::gethostname(machine, sizeof machine - 1);
-  return std::string{machine} + "-" + std::to_string(::getpid());
-}
-
-/// A node that was started by a coordinator must not outlive it.
-void end_with(std::int64_t parent) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent)
-    ::_exit(0); // it ended before
-}
 
 caf::expected<actors::data_ptr> find_data(const model::run_definition& run, const std::string& path) {
   if (path.empty())
@@ -71,8 +56,8 @@ caf::expected<void> wait_for(session& s, const actors::agent_actor& agent) {
 }
 
 caf::expected<void> start(const node_options& o) {
-  if (o.parent > 0)
-    end_with(o.parent);
+  if (o.parent > 0 && !end_with(static_cast<pid_t>(o.parent)))
+    return {}; // a node that was started by a coordinator must not outlive it
   auto meeting = find_meeting_point(o.join, o.cluster);
   if (!meeting)
     return meeting.error();
@@ -80,7 +65,7 @@ caf::expected<void> start(const node_options& o) {
   actors::policy rules;
   actors::agent_setup setup;
   setup.cluster = meeting->own.cluster;
-  setup.name = o.name.empty() ? own_name() : o.name;
+  setup.name = o.name.empty() ? serialization::machine_name() + "-" + std::to_string(::getpid()) : o.name;
   setup.workers = o.workers > 0 ? static_cast<std::uint32_t>(o.workers) : model::describe_machine().cores;
   setup.once = o.once;
   setup.dialler = actors::spawn_dialler(s.system(), meeting->own, meeting->at, rules.dial_timeout);
@@ -101,7 +86,7 @@ caf::expected<void> start(const node_options& o) {
 
 // -- what is asked of the coordinator -------------------------------------------------------------------------------------------
 
-/// Asks the gate; the answer's type is that of `take`'s parameter.
+/// Asks the gate of the run.
 template <class Answer, class... Request>
 caf::expected<Answer> ask(const node_options& o, const Request&... request) {
   auto meeting = find_meeting_point(o.join, o.cluster);

@@ -31,15 +31,20 @@ caf::expected<serialization::credentials> credentials_of_run(const fs::path& run
   return serialization::make_credentials(folder);
 }
 
+/// Where to listen, if these certificates allow it.
+caf::expected<actors::address> allowed_address(const std::string& where, const std::string& cluster) {
+  auto at = actors::parse_address(where);
+  if (at && cluster.empty() && !actors::is_loopback(*at))
+    return fail(ec::bad_usage, "other machines can reach " + to_string(*at) + ", so both sides need certificates of one cluster: run "
+                                 "enn cluster init, then add --cluster cluster/coordinator");
+  return at;
+}
+
 } // namespace
 
 caf::expected<void> check_meeting_point(const std::string& where, const std::string& cluster) {
-  auto at = actors::parse_address(where);
-  if (!at)
+  if (auto at = allowed_address(where, cluster); !at)
     return at.error();
-  if (cluster.empty() && !actors::is_loopback(*at))
-    return fail(ec::bad_usage, "other machines can reach " + to_string(*at) + ", so both sides need certificates of one cluster: run "
-                                 "enn cluster init, then add --cluster cluster/coordinator");
   if (cluster.empty())
     return {};
   auto own = serialization::load_credentials(cluster);
@@ -47,12 +52,13 @@ caf::expected<void> check_meeting_point(const std::string& where, const std::str
 }
 
 caf::expected<meeting_point> open_meeting_point(const std::string& where, const std::string& cluster, const fs::path& run) {
-  if (auto good = check_meeting_point(where, cluster); !good)
-    return good.error();
+  auto at = allowed_address(where, cluster);
+  if (!at)
+    return at.error();
   auto own = cluster.empty() ? credentials_of_run(run) : load(cluster);
   if (!own)
     return own.error();
-  return meeting_point{*actors::parse_address(where), std::move(*own)};
+  return meeting_point{std::move(*at), std::move(*own)};
 }
 
 caf::expected<void> announce(const fs::path& run, const actors::address& at) {

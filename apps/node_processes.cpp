@@ -1,5 +1,7 @@
 #include "node_processes.hpp"
 
+#include "process.hpp"
+
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -21,11 +23,6 @@ constexpr std::int64_t look_every = 20, settled_after = 10'000, grace = 5'000, l
 
 std::int64_t now() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-std::string text_of_status(int status) {
-  return WIFSIGNALED(status) ? std::string{"was killed by signal "} + std::to_string(WTERMSIG(status))
-                             : "ended with status " + std::to_string(WEXITSTATUS(status));
 }
 
 } // namespace
@@ -76,7 +73,7 @@ void node_processes::ended(process& p, int status) {
   p.failures += WIFEXITED(status);
   auto pause = std::min<std::int64_t>(longest_pause, look_every << std::min(p.failures, 8u));
   p.start_at = now() + pause;
-  spdlog::warn("node process {} {}; {}", p.number, text_of_status(status), p.failures <= most_failures ? "it is started again" : "that was too often");
+  spdlog::warn("node process {} {}; {}", p.number, text_of_ending(status), p.failures <= most_failures ? "it is started again" : "that was too often");
 }
 
 /// In a process group of its own, so that Ctrl-C reaches the coordinator alone, which ends them in good order.

@@ -7,8 +7,11 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <malloc.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace enn::apps {
@@ -58,6 +61,18 @@ void prepare_blas(char** arguments) {
 void keep_large_buffers() {
   ::mallopt(M_MMAP_THRESHOLD, 32 << 20); // the most that glibc takes
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+}
+
+bool end_with(pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  return ::getppid() == parent;
+}
+
+std::string text_of_ending(int state) {
+  if (!WIFSIGNALED(state))
+    return "ended with status " + std::to_string(WEXITSTATUS(state));
+  int signal = WTERMSIG(state);
+  return "was killed by signal " + std::to_string(signal) + " (" + ::strsignal(signal) + ")";
 }
 
 void log_to_stderr() {

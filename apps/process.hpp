@@ -19,6 +19,12 @@ void prepare_blas(char** arguments);
 /// fills every page with zeros again: a fifth of a step of a wide network.
 void keep_large_buffers();
 
+/// From now on this process is killed when the thread that made it ends. False: its parent is another one already.
+bool end_with(pid_t parent);
+
+/// How a child ended, as waitpid tells it: "was killed by signal 9 (Killed)", "ended with status 4".
+std::string text_of_ending(int state);
+
 /// Warnings and errors of the actors go to standard error, a line each.
 void log_to_stderr();
 

@@ -12,7 +12,6 @@
 #include <cstring>
 #include <optional>
 #include <random>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,12 +35,12 @@ bool stops(int signal) {
 ending ending_of(int state) {
   if (WIFSIGNALED(state)) {
     int signal = WTERMSIG(state);
-    return {128 + signal, stops(signal), "was killed by signal " + std::to_string(signal) + " (" + ::strsignal(signal) + ")"};
+    return {128 + signal, stops(signal), text_of_ending(state)};
   }
   int status = WEXITSTATUS(state);
   constexpr int final_ones[] = {0, 2, 3, 5, 128 + SIGHUP, 128 + SIGINT, 128 + SIGTERM};
   return {status, std::find(std::begin(final_ones), std::end(final_ones), status) != std::end(final_ones),
-          "ended with status " + std::to_string(status)};
+          text_of_ending(state)};
 }
 
 /// The process that watches. Signals are blocked in it and taken one by one.
@@ -60,8 +59,7 @@ public:
     std::fflush(nullptr); // or both would write it
     auto child = ::fork();
     if (child == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (::getppid() != self)
+      if (!end_with(self))
         ::_exit(128 + SIGKILL); // the watcher died before it could be said that this one should, too
       ::sigprocmask(SIG_SETMASK, &before_, nullptr);
       return true;

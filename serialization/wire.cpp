@@ -353,11 +353,15 @@ caf::expected<failure> read(const msg<wire::Failure>& m) {
 
 // -- nodes and weights --------------------------------------------------------------------------------------------------------
 
+std::string machine_name() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
 enlistment enlist(std::string cluster, std::string name, std::uint32_t workers, std::string kernels) {
-  char machine[256] = "";
-  ::gethostname(machine, sizeof machine - 1);
-  return {std::move(cluster), "enn " + std::string{program_version()}, wire::SCHEMA_VERSION, machine, workers, std::move(kernels),
-          std::move(name)};
+  return {std::move(cluster), "enn " + std::string{program_version()}, wire::SCHEMA_VERSION, machine_name(), workers,
+          std::move(kernels), std::move(name)};
 }
 
 msg<wire::Enlistment> write(const enlistment& x) {

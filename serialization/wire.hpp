@@ -93,6 +93,7 @@ struct enlistment {
   std::string kernels;
   std::string name;   // of the node; "local": of the coordinator's own process
 };
+std::string machine_name();
 /// Of this program on this machine.
 enlistment enlist(std::string cluster, std::string name, std::uint32_t workers, std::string kernels);
 msg<wire::Enlistment> write(const enlistment& x);

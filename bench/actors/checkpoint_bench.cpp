@@ -4,48 +4,28 @@
 //   OPENBLAS_NUM_THREADS=1 checkpoint_bench CONFIG.toml [D_MODEL] [CHECKPOINTS] [WORKERS]
 //
 // Goals: at one checkpoint in 100 steps at most 3 % of the time, and with 10 million parameters no step longer by more than 20 ms.
-#include <enn/actors/run.hpp>
+#include "subject.hpp"
+
 #include <enn/actors/version.hpp>
 #include <enn/model/machine.hpp>
 #include <enn/serialization/checkpoint.hpp>
-#include <enn/serialization/config_file.hpp>
-#include <enn/serialization/readers/csv.hpp>
 
-#include <caf/actor_system.hpp>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <numeric>
-#include <stdexcept>
 #include <unistd.h>
 
 namespace {
 
 using namespace enn;
+using bench::median, bench::must, bench::subject;
 using clock_type = std::chrono::steady_clock;
 
 constexpr std::size_t period = 20, busy = period / 2; // steps
-
-template <class T>
-T must(caf::expected<T> result) {
-  if (!result)
-    throw std::runtime_error{text_of(result.error())};
-  return std::move(*result);
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
-struct subject {
-  std::shared_ptr<const model::dataset> data;
-  std::shared_ptr<const model::run_definition> run;
-};
 
 subject load(const char* path, std::int64_t width, std::int64_t checkpoints) {
   auto settings = must(serialization::load_config(path));
@@ -55,19 +35,8 @@ subject load(const char* path, std::int64_t width, std::int64_t checkpoints) {
   settings.train.validate_every = 1'000'000;
   settings.run.checkpoint_every = period;
   settings.run.keep_checkpoints = 2;
-  auto table = must(serialization::read_csv(settings.data.path, settings.data));
-  subject s;
-  s.data = must(model::dataset::make(std::move(table), settings.data, static_cast<std::uint64_t>(settings.train.seed)));
-  s.run = must(model::define_run(settings, *s.data));
-  return s;
+  return bench::load(settings);
 }
-
-struct actor_config : caf::actor_system_config {
-  actor_config() {
-    actors::configure(*this);
-    actors::set_defaults(*this);
-  }
-};
 
 /// Seconds from the record of one step to that of the next, and of each step itself: the record may wait for the disk.
 struct timing {
@@ -77,20 +46,13 @@ struct timing {
 /// The last checkpoint, read again, must have the weights that the run ended with.
 timing train(const subject& s, std::uint32_t workers, const std::filesystem::path& folder) {
   timing result;
-  actor_config config;
-  caf::actor_system system{config};
-  actors::run_request request;
-  request.run = s.run;
-  request.data = s.data;
-  request.folder = folder;
-  request.workers = workers;
   auto last = clock_type::now();
-  auto outcome = must(actors::train(system, std::move(request), [&](const serialization::progress& p) {
+  auto outcome = bench::train(s, workers, folder, [&](const serialization::progress& p) {
     auto now = clock_type::now();
     result.records.push_back(std::chrono::duration<double>(now - last).count());
     result.steps.push_back(p.seconds);
     last = now;
-  }));
+  });
   auto place = serialization::checkpoint_folder::view(folder / "checkpoints");
   auto read = must(actors::restore(must(place.load(must(place.named("last"))))));
   if (actors::hash_of_weights(*read.version) != outcome.weights_hash)

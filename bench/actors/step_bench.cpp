@@ -2,17 +2,14 @@
 // addition of gradients, optimizer), and through actors with one worker and with two. The bits are compared first.
 //
 //   OPENBLAS_NUM_THREADS=1 step_bench CONFIG.toml [STEPS]
-#include <enn/actors/run.hpp>
+#include "subject.hpp"
+
 #include <enn/actors/version.hpp>
 #include <enn/model/describe.hpp>
 #include <enn/model/machine.hpp>
-#include <enn/serialization/config_file.hpp>
-#include <enn/serialization/readers/csv.hpp>
 
-#include <caf/actor_system.hpp>
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -21,23 +18,18 @@
 #include <limits>
 #include <malloc.h>
 #include <numeric>
-#include <stdexcept>
 #include <unistd.h>
 
 namespace {
 
 using namespace enn;
+using bench::median, bench::must, bench::subject;
 using clock_type = std::chrono::steady_clock;
+
+constexpr std::ptrdiff_t warm_up = 5; // steps
 
 double seconds_since(clock_type::time_point start) {
   return std::chrono::duration<double>(clock_type::now() - start).count();
-}
-
-template <class T>
-T must(caf::expected<T> result) {
-  if (!result)
-    throw std::runtime_error{text_of(result.error())};
-  return std::move(*result);
 }
 
 /// Processor time of all threads: unlike the clock, it does not grow while others use the machine.
@@ -45,29 +37,15 @@ double processor_seconds() {
   return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
 }
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
 double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
-
-struct subject {
-  std::shared_ptr<const model::dataset> data;
-  std::shared_ptr<const model::run_definition> run;
-};
 
 subject load(const char* path, std::int64_t steps) {
   auto settings = must(serialization::load_config(path));
   settings.train.steps = steps;
   settings.train.validate_every = settings.run.checkpoint_every = 1'000'000; // neither belongs to a step
-  auto table = must(serialization::read_csv(settings.data.path, settings.data));
-  subject s;
-  s.data = must(model::dataset::make(std::move(table), settings.data, static_cast<std::uint64_t>(settings.train.seed)));
-  s.run = must(model::define_run(settings, *s.data));
-  return s;
+  return bench::load(settings);
 }
 
 /// Seconds of each step, and of its kinds of work.
@@ -109,13 +87,6 @@ loop_result plain_loop(const subject& s) {
   return result;
 }
 
-struct actor_config : caf::actor_system_config {
-  actor_config() {
-    actors::configure(*this);
-    actors::set_defaults(*this);
-  }
-};
-
 struct actor_result {
   std::vector<double> steps, processor; // the latter of all threads
   std::uint64_t hash = 0;
@@ -126,31 +97,22 @@ actor_result through_actors(const subject& s, std::uint32_t workers) {
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   actor_result result;
-  {
-    actor_config config;
-    caf::actor_system system{config};
-    actors::run_request request;
-    request.run = s.run;
-    request.data = s.data;
-    request.folder = folder;
-    request.workers = workers;
-    auto last = clock_type::now();
-    auto used = processor_seconds();
-    auto at_step = [&](const serialization::progress&) {
-      result.steps.push_back(seconds_since(last));
-      result.processor.push_back(processor_seconds() - used);
-      last = clock_type::now();
-      used = processor_seconds();
-    };
-    result.hash = must(actors::train(system, std::move(request), at_step)).weights_hash;
-  }
+  auto last = clock_type::now();
+  auto used = processor_seconds();
+  result.hash = bench::train(s, workers, folder, [&](const serialization::progress&) {
+    result.steps.push_back(seconds_since(last));
+    result.processor.push_back(processor_seconds() - used);
+    last = clock_type::now();
+    used = processor_seconds();
+  }).weights_hash;
   std::filesystem::remove_all(folder);
   return result;
 }
 
-/// Without the first steps, in which memory is taken and caches are filled.
+/// Without the first steps, in which memory is taken and caches are filled, and without the last, which ends with a validation.
 void append(std::vector<double>& all, const std::vector<double>& steps) {
-  all.insert(all.end(), steps.begin() + std::min<std::ptrdiff_t>(5, static_cast<std::ptrdiff_t>(steps.size()) - 1), steps.end());
+  if (steps.size() > warm_up + 1)
+    all.insert(all.end(), steps.begin() + warm_up, steps.end() - 1);
 }
 
 void measure(const subject& s) {
@@ -197,8 +159,13 @@ int main(int argc, char** argv) {
   ::mallopt(M_MMAP_THRESHOLD, 32 << 20); // as the program does
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   spdlog::set_level(spdlog::level::warn);
+  auto steps = argc == 3 ? std::atoi(argv[2]) : 40;
+  if (steps < warm_up + 2) {
+    std::fprintf(stderr, "step_bench: expected at least %td steps, found %s\n", warm_up + 2, argv[2]);
+    return 2;
+  }
   try {
-    measure(load(argv[1], argc == 3 ? std::atoi(argv[2]) : 40));
+    measure(load(argv[1], steps));
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "step_bench: %s\n", problem.what());
     return 1;

@@ -10,13 +10,6 @@ namespace {
 using serialization::block;
 using serialization::lease;
 
-struct testing_config : caf::actor_system_config {
-  testing_config() {
-    configure(*this);
-    set("scheduler.policy", caf::atom("testing"));
-  }
-};
-
 /// A driver, too: the broker tells it what came out.
 struct actors_broker : ::testing::Test {
   testing_config config;

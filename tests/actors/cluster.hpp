@@ -276,18 +276,11 @@ private:
     return fresh->known_at(at_node, gate);
   }
 
-  struct testing_config : caf::actor_system_config {
-    testing_config() {
-      configure(*this);
-      set("scheduler.policy", caf::atom("testing"));
-      set("scheduler.max-throughput", std::size_t{1}); // one message a turn: every interleaving can be drawn
-    }
-  };
   link::habits network_;
   policy rules_;
   dice turns_, work_, traffic_;
   std::uint64_t seed_, connections_ = 0;
-  testing_config config_;
+  interleaving_config config_;
   caf::actor_system system_{config_};
   caf::scheduler::test_coordinator& sched_ = dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
   timeline times_{sched_.clock()};

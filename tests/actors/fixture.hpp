@@ -60,6 +60,14 @@ inline model::config tiny_config() {
   return c;
 }
 
+/// Of a few steps, for tests that run it many times.
+inline model::config short_config(std::int64_t steps = 6) {
+  auto c = tiny_config();
+  c.train.steps = steps;
+  c.run.checkpoint_every = 2;
+  return c;
+}
+
 struct tiny {
   data_ptr data;
   run_ptr run;
@@ -142,6 +150,19 @@ inline caf::expected<run_outcome> run_threads(run_request request, const on_prog
   return train(system, std::move(request), progress, stop);
 }
 
+/// The deterministic scheduler: one thread, virtual time.
+struct testing_config : caf::actor_system_config {
+  testing_config() {
+    configure(*this);
+    set("scheduler.policy", caf::atom("testing"));
+  }
+};
+
+/// One message a turn, so that every interleaving of messages can be drawn.
+struct interleaving_config : testing_config {
+  interleaving_config() { set("scheduler.max-throughput", std::size_t{1}); }
+};
+
 /// Everything on one thread, on virtual time. Which of the actors that have messages runs next is drawn from `seed`; when none
 /// has any, the next timeout fires.
 class simulation {
@@ -191,15 +212,8 @@ private:
     sched_.run_once();
   }
 
-  struct testing_config : caf::actor_system_config {
-    testing_config() {
-      configure(*this);
-      set("scheduler.policy", caf::atom("testing"));
-      set("scheduler.max-throughput", std::size_t{1}); // one message a turn: every interleaving of messages can be drawn
-    }
-  };
   std::uint64_t seed_;
-  testing_config config_;
+  interleaving_config config_;
   caf::actor_system system_{config_};
   caf::scheduler::test_coordinator& sched_ = dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
   caf::scoped_actor self_{system_, true};

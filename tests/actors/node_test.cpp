@@ -7,12 +7,6 @@ namespace enn::actors::test {
 namespace {
 
 struct actors_node : ::testing::Test {
-  struct testing_config : caf::actor_system_config {
-    testing_config() {
-      configure(*this);
-      set("scheduler.policy", caf::atom("testing"));
-    }
-  };
   testing_config config;
   caf::actor_system system{config};
   caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());

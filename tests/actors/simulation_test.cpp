@@ -7,12 +7,6 @@ namespace {
 struct actors_simulation : ::testing::Test {
   static void SetUpTestSuite() { spdlog::set_level(spdlog::level::err); }
 
-  static model::config short_config() {
-    auto c = tiny_config();
-    c.train.steps = 6;
-    c.run.checkpoint_every = 2;
-    return c;
-  }
   tiny t = make_tiny(short_config());
   run_outcome reference = simulation{0}.run(request_for(t, fresh_folder("reference"), 1));
 };

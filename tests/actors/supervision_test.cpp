@@ -112,12 +112,6 @@ TEST(supervision, believes_an_error_of_ours_unless_a_restart_may_mend_it) {
 
 /// A parent that keeps a diary, with children that do nothing, on virtual time.
 struct actors_children : ::testing::Test {
-  struct testing_config : caf::actor_system_config {
-    testing_config() {
-      configure(*this);
-      set("scheduler.policy", caf::atom("testing"));
-    }
-  };
   testing_config config;
   caf::actor_system system{config};
   caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
@@ -304,13 +298,7 @@ TEST_F(actors_children, that_fail_too_often_end_all_in_reverse) {
 struct actors_escalation : ::testing::Test {
   static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
 
-  static model::config short_config() {
-    auto c = tiny_config();
-    c.train.steps = 8;
-    c.run.checkpoint_every = 2;
-    return c;
-  }
-  tiny t = make_tiny(short_config());
+  tiny t = make_tiny(short_config(8));
   run_outcome reference = simulation{0}.run(request_for(t, fresh_folder("reference"), 1));
 
   /// From the fourth line on this handler always throws. The run has to end after so many throws, blaming all that gave up on

@@ -64,12 +64,6 @@ struct result {
 struct actors_throw : ::testing::Test {
   static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
 
-  static model::config short_config() {
-    auto c = tiny_config();
-    c.train.steps = 6;
-    c.run.checkpoint_every = 2;
-    return c;
-  }
   tiny t = make_tiny(short_config());
   result reference = run(duty::train, 0, {});
 

@@ -1,6 +1,7 @@
 #include "targets.hpp"
 
 #include "allocations.hpp"
+#include "../serialization/example_graph.hpp"
 
 #include <enn/serialization/graph_wire.hpp>
 #include <enn/serialization/wire.hpp>
@@ -345,19 +346,6 @@ std::vector<bytes> members_seeds() {
 
 // -- what a run is --------------------------------------------------------------------------------------------------------
 
-model::graph network() {
-  model::graph g;
-  g.values = {{model::batch, 3}, {3, 2}, {2}, {model::batch, 2}, {model::batch}};
-  g.inputs = {{"x", model::input_role::feature, 0}};
-  g.parameters = {{"w", 1, model::init::uniform, 0.5, 0, true, true, {}}, {"mean", 2, model::init::given, 0, 0, false, false, {0.1, 1e300}}};
-  model::node n{.op = "linear", .version = 2, .path = "head.linear", .inputs = {0, 1, 2}, .outputs = {3}, .attrs = {}};
-  n.attrs = {{"bias", true}, {"width", std::int64_t{-4}}, {"rate", 0.1}, {"kind", std::string{"gelu"}},
-             {"axes", std::vector<std::int64_t>{1, 2}}, {"scales", std::vector<double>{0.5, 0.25}}};
-  g.nodes = {n, {.op = "sum", .version = 1, .path = "loss", .inputs = {3}, .outputs = {4}, .attrs = {}}};
-  g.outputs = {{"prediction", model::output_role::prediction, 3, 1}, {"loss.final", model::output_role::loss, 4, 0.5}};
-  return g;
-}
-
 model::data_facts facts() {
   model::data_facts f;
   f.kind = "window";
@@ -384,7 +372,7 @@ std::optional<bytes> graph_arrives(input words) {
 }
 
 std::vector<bytes> graph_seeds() {
-  return {encode(network()), encode(model::graph{})};
+  return {encode(example()), encode(model::graph{})};
 }
 
 std::optional<bytes> facts_arrive(input words) {
@@ -410,7 +398,7 @@ std::vector<bytes> run_seeds() {
   model::run_definition run;
   run.settings.data.missing = {"", "a,b", "\""};
   run.facts = facts();
-  run.network = network();
+  run.network = example();
   run.total_steps = 99;
   run.steps_per_epoch = 11;
   run.kernels = "portable";

@@ -25,6 +25,9 @@ using weights_ptr = std::shared_ptr<const flat_weights>;
 /// *Local.* Has the rows of a lease: the data set, or what was fetched for it.
 using rows_ptr = std::shared_ptr<const model::row_source>;
 
+/// *Local.* What a worker computed: large, and given away, so that its supervisor can add to it where it is.
+using block_ptr = std::shared_ptr<serialization::block>;
+
 struct run_outcome;
 using outcome_ptr = std::shared_ptr<const run_outcome>; // *local*; run.hpp
 
@@ -76,6 +79,7 @@ CAF_END_TYPE_ID_BLOCK(enn_actors)
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::weights_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::rows_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::block_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::version_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::outcome_ptr)
 
@@ -84,15 +88,15 @@ namespace enn::actors {
 /// WORKER: computes leases, one at a time. Dies by any exception; nothing is lost. Spoken to by its supervisor only.
 using worker_actor = caf::typed_actor<
   // Computes the lease (job number, lease, weights, rows) and answers with the same number. *Local.*
-  caf::replies_to<compute_atom, std::uint64_t, msg<wire::Lease>, weights_ptr, rows_ptr>::with<done_atom, std::uint64_t, msg<wire::Block>>>;
+  caf::replies_to<compute_atom, std::uint64_t, msg<wire::Lease>, weights_ptr, rows_ptr>::with<done_atom, std::uint64_t, block_ptr>>;
 
 /// SUPERVISOR: owns the workers of a node: jobs in flight, deadlines, restarts, reissue on the master rung, sibling sums.
 /// Quits with ec::gave_up when a worker's faults exceed the policy.
 using supervisor_actor = caf::typed_actor<
   // From the node: compute this lease with these weights and rows. *Local.*
   caf::reacts_to<lease_atom, msg<wire::Lease>, weights_ptr, rows_ptr>,
-  // From a worker: the answer to compute.
-  caf::reacts_to<done_atom, std::uint64_t, msg<wire::Block>>,
+  // From a worker: the answer to compute. *Local.*
+  caf::reacts_to<done_atom, std::uint64_t, block_ptr>,
   // From its children.hpp: this timer is over.
   caf::reacts_to<restart_atom, std::uint64_t>,
   // From itself, every quarter of the lease deadline.

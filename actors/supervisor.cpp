@@ -60,7 +60,7 @@ struct supervisor_state {
   void give_room(std::size_t leases);
   void assign();
   void assign_to(std::size_t index);
-  void finish(std::uint64_t number, const msg<wire::Block>& m);
+  void finish(std::uint64_t number, block b);
   void carry_out(model::verdict v, job j, block b);
   void settle(block b);
   void send_lone_blocks();
@@ -179,17 +179,14 @@ void supervisor_state::assign_to(std::size_t index) {
   s.jobs.push_back(std::move(j));
 }
 
-void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
+void supervisor_state::finish(std::uint64_t number, block b) {
   if (ending) // its workers are waited for: none may be given up on now
     return;
   auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return !x.jobs.empty() && x.jobs.front().number == number; });
   if (s == seats.end())
     return; // of a worker that was given up on: its lease was given to another
-  auto b = serialization::read(m, limits);
-  if (!b)
-    return fault(static_cast<std::size_t>(s - seats.begin()), text_of(b.error()));
   const auto& given = s->jobs.front().weights->values;
-  auto v = model::judge(b->health, b->rungs.front(), b->kind, b->health.parameters_finite || !first_nonfinite(given));
+  auto v = model::judge(b.health, b.rungs.front(), b.kind, b.health.parameters_finite || !first_nonfinite(given));
   if (v == model::verdict::replace_worker)
     return fault(static_cast<std::size_t>(s - seats.begin()), "it has nonfinite weights, though those that it was given are finite");
   auto j = std::move(s->jobs.front());
@@ -197,7 +194,7 @@ void supervisor_state::finish(std::uint64_t number, const msg<wire::Block>& m) {
   s->ticks = 0;
   workers->did_duty(static_cast<std::size_t>(s - seats.begin()));
   if (j.what.task == task)
-    carry_out(v, std::move(j), std::move(*b));
+    carry_out(v, std::move(j), std::move(b));
   else
     give_room(1);
   assign();
@@ -348,7 +345,7 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
     [=](lease_atom, const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source) {
       self->state.take(m, weights, source);
     },
-    [=](done_atom, std::uint64_t job, const msg<wire::Block>& m) { self->state.finish(job, m); },
+    [=](done_atom, std::uint64_t job, const block_ptr& b) { self->state.finish(job, std::move(*b)); },
     [=](restart_atom, std::uint64_t timer) { self->state.workers->on_timer(timer); },
     [=](caf::tick_atom) {
       self->state.check_deadlines();

@@ -20,29 +20,25 @@ struct worker_state {
   fault_plan faults;
   number_fault_plan number_faults;
   std::optional<model::lease_computer> computer;
-  block answer; // of the latest lease: its memory serves the next
 
-  const block& compute(lease l, const flat_weights& weights, const model::row_source& source);
+  block compute(lease l, const flat_weights& weights, const model::row_source& source);
 };
 
 /// A result is a pure function of the lease, the weights and the run. Nothing but memory is kept from one lease to the next.
-const block& worker_state::compute(lease l, const flat_weights& weights, const model::row_source& source) {
+block worker_state::compute(lease l, const flat_weights& weights, const model::row_source& source) {
   if (faults && faults(ordinal, l))
     throw std::runtime_error("injected fault at step " + std::to_string(l.step) + ", lease " + std::to_string(l.index));
   auto fault = number_faults ? number_faults(ordinal, l) : model::number_fault{};
   bool train = l.kind == model::lease_kind::train, predict = l.kind == model::lease_kind::predict;
-  auto numbers = std::move(answer.numbers);
-  numbers.resize(train ? limits.parameters : predict ? l.rows.size() * limits.target_size : 0);
-  answer = {.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
-            .losses = {}, .health = {}, .numbers = std::move(numbers), .rows = {}};
+  block answer{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
+            .losses = {}, .health = {}, .numbers = {}, .rows = {}};
+  answer.numbers.resize(train ? limits.parameters : predict ? l.rows.size() * limits.target_size : 0);
   if (predict)
     answer.rows = l.rows;
   else
     answer.losses.resize(limits.losses);
-  if (l.rows.empty()) { // a short step may leave a lease without rows: its sums are zero
-    std::fill(answer.numbers.begin(), answer.numbers.end(), 0.0f);
+  if (l.rows.empty()) // a short step may leave a lease without rows: its sums are zero
     return answer;
-  }
   auto result = computer->compute({l.kind, l.step, &source, l.rows, l.denominator, l.start, fault ? &fault : nullptr}, weights.values,
                                   train ? std::span{answer.numbers} : std::span<float>{},
                                   predict ? std::span{answer.numbers} : std::span<float>{});
@@ -65,11 +61,11 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
   st.computer.emplace(std::move(run));
   return {
     [=](compute_atom, std::uint64_t job, const msg<wire::Lease>& m,
-        const weights_ptr& weights, const rows_ptr& source) -> caf::result<done_atom, std::uint64_t, msg<wire::Block>> {
+        const weights_ptr& weights, const rows_ptr& source) -> caf::result<done_atom, std::uint64_t, block_ptr> {
       auto l = serialization::read(m, self->state.limits);
       if (!l)
         return l.error();
-      return {done_atom_v, job, serialization::write(self->state.compute(std::move(*l), *weights, *source))};
+      return {done_atom_v, job, std::make_shared<block>(self->state.compute(std::move(*l), *weights, *source))};
     }};
 }
 

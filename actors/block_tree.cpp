@@ -22,7 +22,7 @@ void add(model::numeric_health& left, const model::numeric_health& right) {
 
 void add_sibling(block& left, const block& right) {
   assert(left.count == right.count && (left.first ^ left.count) == right.first);
-  model::add_gradients(right.numbers, left.numbers);
+  model::add_gradients(right.numbers, left.numbers.edit());
   for (std::size_t i = 0; i < left.losses.size(); ++i)
     left.losses[i] += right.losses[i];
   left.rungs.insert(left.rungs.end(), right.rungs.begin(), right.rungs.end());

@@ -497,7 +497,7 @@ void broker_state::train(row_list rows) {
 void broker_state::finish_step() {
   const auto& sum = work->sums.blocks().begin()->second;
   auto next = successor();
-  auto done = model::apply_step(*run, sum.numbers, next->tensors, next->state, sum.health);
+  auto done = model::apply_step(*run, sum.numbers.view(), next->tensors, next->state, sum.health);
   if (!done.weights_finite)
     return self->quit(fail(ec::nonfinite, "step " + std::to_string(next->state.step) + " makes nonfinite weights of a finite gradient of norm "
                                             + std::to_string(done.norm) + "; lower train.learning-rate or train.weight-decay"));

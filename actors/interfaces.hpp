@@ -15,10 +15,10 @@ namespace enn::actors {
 
 using serialization::msg;
 
-/// *Local.* The flat weights of one id, decoded once per process and shared by its workers.
+/// *Local.* The flat weights of one id, read once per process and shared by its workers.
 struct flat_weights {
   serialization::weights_id id;
-  std::vector<float> values;
+  serialization::flat_vector values;
 };
 using weights_ptr = std::shared_ptr<const flat_weights>;
 

@@ -123,7 +123,6 @@ void node_state::take(std::uint64_t under, const msg<wire::Lease>& m) {
   if (!waiting.back().weights && pulled.insert(id).second) {
     auto fresh = std::make_shared<flat_weights>();
     fresh->id = id;
-    fresh->values.resize(static_cast<std::size_t>(setup.run->layout.size));
     pull(id, std::move(fresh), 0);
   }
   if (!setup.data)
@@ -153,7 +152,7 @@ void node_state::pull(weights_id id, std::shared_ptr<flat_weights> into, std::ui
   self->request(broker, rules.request_timeout, pull_atom_v, id.step, id.averaged, chunk, chunks)
     .then(
       [=, this](const msg<wire::Weights>& m) {
-        auto next = serialization::read_weights(m, id, into->values);
+        auto next = serialization::read_weights(m, id, limits.parameters, into->values);
         if (!next)
           return end(next.error());
         if (*next > 0)

@@ -52,7 +52,7 @@ run_outcome drive(caf::actor_system& system, run_request request, const on_progr
 void hand_out(const serialization::block& b, const on_prediction& sink) {
   auto size = b.rows.empty() ? 0 : b.numbers.size() / b.rows.size();
   for (std::size_t i = 0; i < b.rows.size(); ++i) {
-    auto values = std::span{b.numbers}.subspan(i * size, size);
+    auto values = b.numbers.view().subspan(i * size, size);
     auto finite = std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
     sink(b.rows[i], values, finite ? 0 : 1, b.rungs.front());
   }

@@ -78,7 +78,7 @@ struct supervisor_state {
 
 constexpr float not_computable = std::numeric_limits<float>::quiet_NaN(); // what the reader of predictions takes for a row's status
 
-std::optional<std::size_t> first_nonfinite(const std::vector<float>& values) {
+std::optional<std::size_t> first_nonfinite(std::span<const float> values) {
   auto it = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
   return it == values.end() ? std::nullopt : std::optional{static_cast<std::size_t>(it - values.begin())};
 }
@@ -95,7 +95,7 @@ void leave_out(const std::vector<std::uint64_t>& bad, std::vector<std::uint64_t>
 
 void add_left_out(const std::vector<std::uint64_t>& rows, std::size_t row_size, block& b) {
   b.rows.insert(b.rows.end(), rows.begin(), rows.end());
-  b.numbers.resize(b.numbers.size() + rows.size() * row_size, not_computable);
+  b.numbers.edit().resize(b.numbers.size() + rows.size() * row_size, not_computable);
   b.health.input_rows.insert(b.health.input_rows.end(), rows.begin(), rows.end());
 }
 
@@ -104,7 +104,7 @@ void mark(const std::vector<std::uint64_t>& bad, block& b) {
   auto size = static_cast<std::ptrdiff_t>(b.numbers.size() / std::max<std::size_t>(b.rows.size(), 1));
   for (std::size_t i = 0; i < b.rows.size(); ++i)
     if (bad.empty() || std::find(bad.begin(), bad.end(), b.rows[i]) != bad.end())
-      std::fill_n(b.numbers.begin() + static_cast<std::ptrdiff_t>(i) * size, size, not_computable);
+      std::fill_n(b.numbers.edit().begin() + static_cast<std::ptrdiff_t>(i) * size, size, not_computable);
 }
 
 caf::error refusal_of_rows(const lease& l, const model::numeric_health& health) {
@@ -185,7 +185,7 @@ void supervisor_state::finish(std::uint64_t number, block b) {
   auto s = std::find_if(seats.begin(), seats.end(), [&](const seat& x) { return !x.jobs.empty() && x.jobs.front().number == number; });
   if (s == seats.end())
     return; // of a worker that was given up on: its lease was given to another
-  const auto& given = s->jobs.front().weights->values;
+  auto given = s->jobs.front().weights->values.view();
   auto v = model::judge(b.health, b.rungs.front(), b.kind, b.health.parameters_finite || !first_nonfinite(given));
   if (v == model::verdict::replace_worker)
     return fault(static_cast<std::size_t>(s - seats.begin()), "it has nonfinite weights, though those that it was given are finite");

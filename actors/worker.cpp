@@ -32,7 +32,8 @@ block worker_state::compute(lease l, const flat_weights& weights, const model::r
   bool train = l.kind == model::lease_kind::train, predict = l.kind == model::lease_kind::predict;
   block answer{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
             .losses = {}, .health = {}, .numbers = {}, .rows = {}};
-  answer.numbers.resize(train ? limits.parameters : predict ? l.rows.size() * limits.target_size : 0);
+  auto& numbers = answer.numbers.edit();
+  numbers.resize(train ? limits.parameters : predict ? l.rows.size() * limits.target_size : 0);
   if (predict)
     answer.rows = l.rows;
   else
@@ -40,8 +41,8 @@ block worker_state::compute(lease l, const flat_weights& weights, const model::r
   if (l.rows.empty()) // a short step may leave a lease without rows: its sums are zero
     return answer;
   auto result = computer->compute({l.kind, l.step, &source, l.rows, l.denominator, l.start, fault ? &fault : nullptr}, weights.values,
-                                  train ? std::span{answer.numbers} : std::span<float>{},
-                                  predict ? std::span{answer.numbers} : std::span<float>{});
+                                  train ? std::span{numbers} : std::span<float>{},
+                                  predict ? std::span{numbers} : std::span<float>{});
   answer.health = std::move(result.health);
   if (!predict)
     answer.losses = std::move(result.losses);

@@ -71,17 +71,27 @@ void get(const char* field, chunk_list::Reader from, std::span<float> into, std:
   }
 }
 
+/// The chunks as one span, if they lie one after the other, as a builder of ours lays them; else nothing.
+std::span<const float> in_one_piece(chunk_list::Reader from) {
+  std::span<const float> all;
+  for (auto part : from) {
+    auto* first = reinterpret_cast<const float*>(part.begin());
+    if (!all.empty() && first != all.data() + all.size())
+      return {};
+    all = {all.empty() ? first : all.data(), all.size() + part.size() / sizeof(float)};
+  }
+  return all;
+}
+
 /// The whole vector: as many chunks as `size` floats need, no more. They are there before memory is taken for them.
-std::vector<float> get_all(const char* field, chunk_list::Reader from, std::uint64_t size) {
+flat_vector get_all(const char* field, const frame& whole, chunk_list::Reader from, std::uint64_t size) {
   exactly(field, from.size(), chunks_of(size));
   for (unsigned i = 0; i < from.size(); ++i)
     exactly(field, from[i].size(), sizeof(float) * std::min<std::uint64_t>(size - i * chunk_floats, chunk_floats));
-  std::vector<float> result;
-  result.reserve(size); // and no zeros first: these are the large arrays of every lease
-  for (auto part : from) {
-    auto* first = reinterpret_cast<const float*>(part.begin());
-    result.insert(result.end(), first, first + part.size() / sizeof(float));
-  }
+  if (auto seen = in_one_piece(from); !seen.empty())
+    return {whole, seen};
+  std::vector<float> result(size);
+  get(field, from, result);
   return result;
 }
 
@@ -219,7 +229,8 @@ caf::expected<lease> read(const msg<wire::Lease>& m, const bounds& limits) {
 
 std::uint64_t hash_of(const block& x) {
   auto losses = XXH3_64bits(x.losses.data(), x.losses.size() * sizeof(double));
-  return XXH3_64bits_withSeed(x.numbers.data(), x.numbers.size() * sizeof(float), losses);
+  auto numbers = x.numbers.view();
+  return XXH3_64bits_withSeed(numbers.data(), numbers.size_bytes(), losses);
 }
 
 msg<wire::Block> write(const block& x) {
@@ -267,7 +278,7 @@ block get_head(wire::Block::Reader from, const bounds& limits) {
 caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits) {
   return guarded("block", m, [&](wire::Block::Reader from) {
     auto x = get_head(from, limits);
-    x.numbers = get_all("chunks", from.getChunks(), from.getSize());
+    x.numbers = get_all("chunks", m.data(), from.getChunks(), from.getSize());
     if (m.data().arrived())
       exactly("hash", hash_of(x), x.hash);
     return x;
@@ -300,7 +311,7 @@ caf::expected<block> read_head(const msg<wire::Block>& m, const bounds& limits) 
   return guarded("block", m, [&](wire::Block::Reader from) {
     auto x = get_head(from, limits);
     exactly("chunks", from.getChunks().size(), 0);
-    x.numbers.resize(from.getSize());
+    x.numbers.edit().resize(from.getSize());
     return x;
   });
 }
@@ -324,7 +335,7 @@ caf::expected<std::uint32_t> read_piece(const msg<wire::Piece>& m, block& into) 
   return guarded("piece", m, [&](wire::Piece::Reader from) -> std::uint32_t {
     exactly("size", from.getSize(), into.numbers.size());
     expect(from.getChunks().size() > 0, "chunks", "at least one", "none");
-    get("chunks", from.getChunks(), into.numbers, from.getFirstChunk());
+    get("chunks", from.getChunks(), into.numbers.edit(), from.getFirstChunk());
     auto next = from.getFirstChunk() + from.getChunks().size();
     return next == chunks_of(into.numbers.size()) ? 0 : next;
   });
@@ -440,15 +451,21 @@ msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, s
   }, hint(std::min<std::uint64_t>(values.size(), count * chunk_floats)));
 }
 
-caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::span<float> into) {
+caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::uint64_t size, flat_vector& into) {
   return guarded("weights", m, [&](wire::Weights::Reader from) -> std::uint32_t {
     auto found = get_id(from.getId());
     expect(found == id, "id", "step " + std::to_string(id.step), "step " + std::to_string(found.step));
-    exactly("size", from.getSize(), into.size());
-    expect(from.getChunks().size() > 0 || into.empty(), "chunks", "at least one", "none"); // or the next would be asked for for ever
-    get("chunks", from.getChunks(), into, from.getFirstChunk());
-    auto next = from.getFirstChunk() + from.getChunks().size();
-    return next == chunks_of(into.size()) ? 0 : next;
+    exactly("size", from.getSize(), size);
+    auto chunks = from.getChunks();
+    if (chunks.size() == chunks_of(size) && from.getFirstChunk() == 0) {
+      into = get_all("chunks", m.data(), chunks, size);
+      return 0;
+    }
+    expect(chunks.size() > 0, "chunks", "at least one", "none"); // or the next would be asked for for ever
+    into.edit().resize(size);
+    get("chunks", chunks, into.edit(), from.getFirstChunk());
+    auto next = from.getFirstChunk() + chunks.size();
+    return next == chunks_of(size) ? 0 : next;
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <enn/model/training/trainer.hpp>
 #include <enn/serialization/checkpoint.hpp>
+#include <enn/serialization/flat_vector.hpp>
 #include <enn/serialization/frame.hpp>
 #include <enn/serialization/schema/lease.capnp.h>
 #include <enn/serialization/schema/progress.capnp.h>
@@ -55,7 +56,7 @@ struct block {
   std::vector<model::rung> rungs;  // one a lease
   std::vector<double> losses;
   model::numeric_health health;
-  std::vector<float> numbers;      // train: gradient sum; predict: predictions; evaluate: none
+  flat_vector numbers;             // train: gradient sum; predict: predictions; evaluate: none
   std::vector<std::uint64_t> rows; // predict
   std::uint64_t hash = 0;          // of what was read
 };
@@ -120,8 +121,8 @@ caf::expected<member_list> read(const msg<wire::Members>& m);
 /// `chunks` chunks from `first_chunk` on; all_chunks: as many as there are, which is for receivers in this process.
 msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk = 0,
                                  std::uint32_t chunks = all_chunks);
-/// Fills `into` (of the run's size) with the message's chunks; answers the number of the next chunk, 0 when complete.
-caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::span<float> into);
+/// Takes the message's chunks into a vector of `size` floats; answers the number of the next chunk, 0 when complete.
+caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::uint64_t size, flat_vector& into);
 
 struct row_list {
   std::int64_t step = -1;

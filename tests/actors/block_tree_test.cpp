@@ -15,7 +15,7 @@ block leaf(std::uint32_t index) {
   b.first = index;
   b.rungs = {model::rung::fast};
   b.losses = {0.1 * (index + 1)};
-  b.numbers = {1.0f / static_cast<float>(index + 3), 1e8f * (index % 2 ? -1.0f : 1.0f)}; // the order of additions shows
+  b.numbers = std::vector{1.0f / static_cast<float>(index + 3), 1e8f * (index % 2 ? -1.0f : 1.0f)}; // the order of additions shows
   return b;
 }
 
@@ -68,7 +68,7 @@ TEST(block_tree, the_same_range_with_other_bits_is_a_conflict_and_both_are_dropp
   block_tree tree{4};
   tree.put(leaf(2));
   auto other = leaf(2);
-  other.numbers[0] += 1;
+  other.numbers.edit()[0] += 1;
   EXPECT_EQ(tree.put(other), block_tree::verdict::conflict);
   EXPECT_FALSE(tree.covers(2));
 }
@@ -78,7 +78,7 @@ TEST(block_tree, another_rung_is_no_conflict) {
   tree.put(leaf(2));
   auto other = leaf(2);
   other.rungs = {model::rung::master};
-  other.numbers[0] += 1;
+  other.numbers.edit()[0] += 1;
   EXPECT_EQ(tree.put(other), block_tree::verdict::contained);
 }
 

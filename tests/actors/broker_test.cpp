@@ -299,8 +299,8 @@ TEST_F(actors_broker, serves_weights_of_this_version_and_refuses_those_that_are_
   };
   auto m = ask(0);
   ASSERT_TRUE(m);
-  std::vector<float> values(limits.parameters);
-  ASSERT_TRUE(serialization::read_weights(*m, {0, false}, values));
+  serialization::flat_vector values;
+  ASSERT_TRUE(serialization::read_weights(*m, {0, false}, limits.parameters, values));
   EXPECT_EQ(values, first_version(*t.run)->tensors.weights);
   EXPECT_FALSE(ask(7));
 }

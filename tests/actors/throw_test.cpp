@@ -87,8 +87,7 @@ struct actors_throw : ::testing::Test {
     for (const auto& m : world.blocks)
       if (auto b = serialization::read(m, serialization::bounds_of(*t.run)))
         for (std::size_t i = 0, size = b->numbers.size() / b->rows.size(); i < b->rows.size(); ++i)
-          r.predictions[b->rows[i]].assign(b->numbers.begin() + static_cast<std::ptrdiff_t>(i * size),
-                                           b->numbers.begin() + static_cast<std::ptrdiff_t>((i + 1) * size));
+          std::ranges::copy(b->numbers.view().subspan(i * size, size), std::back_inserter(r.predictions[b->rows[i]]));
     return r;
   }
 

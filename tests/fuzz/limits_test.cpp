@@ -154,7 +154,7 @@ TEST(limits, a_lease_has_as_many_rows_as_its_run_allows) {
     predicted.kind = model::lease_kind::predict;
     predicted.rungs = {model::rung::fast};
     predicted.rows.resize(rows);
-    predicted.numbers.resize(rows);
+    predicted.numbers.edit().resize(rows);
     EXPECT_EQ(static_cast<bool>(read_head(head_of(write(predicted)), b)), rows <= 64) << rows;
     row_list others{-1, l.rows, 1};
     EXPECT_TRUE(read(write(others), b)) << rows;
@@ -179,9 +179,9 @@ TEST(limits, a_run_s_leases_have_no_more_rows_than_its_batches) {
 }
 
 TEST(limits, an_answer_without_weights_is_refused) {
-  std::vector<float> values(3);
+  flat_vector values;
   auto empty = msg<wire::Weights>::make([](wire::Weights::Builder to) { to.setSize(3); });
-  EXPECT_EQ(text_of(read_weights(empty, {0, false}, values).error()), "weights: chunks: expected at least one, found none");
+  EXPECT_EQ(text_of(read_weights(empty, {0, false}, 3, values).error()), "weights: chunks: expected at least one, found none");
 }
 
 } // namespace

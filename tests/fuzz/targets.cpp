@@ -220,7 +220,7 @@ std::vector<bytes> head_seeds() {
   std::vector<bytes> result;
   for (auto kind : kinds) {
     auto b = block_of(kind);
-    std::fill(b.numbers.begin(), b.numbers.end(), 0.f); // as long as no piece has arrived
+    std::ranges::fill(b.numbers.edit(), 0.f); // as long as no piece has arrived
     result.push_back(words_of(head_of(write(b))));
   }
   return result;
@@ -259,16 +259,16 @@ std::vector<bytes> failure_seeds() {
 
 std::optional<bytes> weights_arrive(input words) {
   constexpr weights_id id{5, true};
-  auto values = floats(limits().parameters), again = values;
-  auto next = read_weights(from_words<wire::Weights>(words), id, values);
+  flat_vector values, again;
+  auto next = read_weights(from_words<wire::Weights>(words), id, limits().parameters, values);
   if (!next) {
     promise(code_of(next.error()) == ec::protocol, "refused with another code: " + text_of(next.error()));
     return {};
   }
   promise(*next == 0, "more than one chunk");
-  auto written = write_weights(id, values, 0, bulk_chunks);
-  promise(static_cast<bool>(read_weights(written, id, again)), "accepted, but refused when written again");
-  promise(std::memcmp(values.data(), again.data(), sizeof(float) * values.size()) == 0, "changes when it is written and read");
+  auto written = write_weights(id, values.view(), 0, bulk_chunks);
+  promise(static_cast<bool>(read_weights(written, id, limits().parameters, again)), "accepted, but refused when written again");
+  promise(std::memcmp(values.view().data(), again.view().data(), values.view().size_bytes()) == 0, "changes when it is written and read");
   return words_of(written);
 }
 

@@ -28,9 +28,10 @@ block example() {
   b.rungs = {model::rung::fast, model::rung::master};
   b.losses = {0.5, std::numeric_limits<double>::infinity()};
   b.health = {3, "head.base", true, false, 1e30, false, {7}, {7, 9}};
-  b.numbers.resize(limits().parameters);
-  for (std::size_t i = 0; i < b.numbers.size(); ++i)
-    b.numbers[i] = static_cast<float>(i) / 7;
+  auto& numbers = b.numbers.edit();
+  numbers.resize(limits().parameters);
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    numbers[i] = static_cast<float>(i) / 7;
   return b;
 }
 
@@ -89,7 +90,7 @@ TEST(frame, damaged_or_cut_bytes_are_refused_and_never_crash) {
   block b;
   b.rungs = {model::rung::fast};
   b.losses = {1, 2};
-  b.numbers.resize(40, 1.5f);
+  b.numbers.edit().resize(40, 1.5f);
   auto leases = bytes_of(write(l)), blocks = bytes_of(write(b));
   int refused = 0;
   for (std::uint64_t round = 0; round < 4000; ++round) {
@@ -127,7 +128,7 @@ TEST(frame, a_changed_number_is_found_on_arrival) {
 
 TEST(frame, what_breaks_a_limit_is_named) {
   auto b = example();
-  b.numbers.pop_back();
+  b.numbers.edit().pop_back();
   auto wrong = read(write(b), limits());
   ASSERT_FALSE(wrong);
   EXPECT_EQ(code_of(wrong.error()), ec::protocol);
@@ -155,21 +156,55 @@ TEST(frame, what_breaks_a_limit_is_named) {
 }
 
 TEST(frame, weights_come_in_chunks) {
-  std::vector<float> values(700'000), found(700'000);
+  std::vector<float> values(700'000);
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<float>(i);
-  auto next = read_weights(write_weights({5, true}, values), {5, true}, found);
+  flat_vector found;
+  auto next = read_weights(write_weights({5, true}, values), {5, true}, values.size(), found);
   ASSERT_TRUE(next);
   EXPECT_EQ(*next, 0u);
   EXPECT_EQ(found, values);
-  std::fill(found.begin(), found.end(), 0.f);
-  next = read_weights(write_weights({5, true}, values, 2), {5, true}, found);
+  EXPECT_FALSE(read_weights(write_weights({5, true}, values), {6, true}, values.size(), found));
+  EXPECT_FALSE(read_weights(write_weights({5, true}, values), {5, true}, 10, found));
+  std::ranges::fill(found.edit(), -1.f);
+  next = read_weights(write_weights({5, true}, values, 0, 2), {5, true}, values.size(), found);
   ASSERT_TRUE(next);
-  EXPECT_EQ(found.back(), values.back());
-  EXPECT_EQ(found.front(), 0.f);
-  EXPECT_FALSE(read_weights(write_weights({5, true}, values), {6, true}, found));
-  found.resize(10);
-  EXPECT_FALSE(read_weights(write_weights({5, true}, values), {5, true}, found));
+  EXPECT_EQ(*next, 2u);
+  EXPECT_EQ(found.view().back(), -1.f);
+  next = read_weights(write_weights({5, true}, values, *next), {5, true}, values.size(), found);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(*next, 0u);
+  EXPECT_EQ(found, values);
+}
+
+TEST(frame, numbers_are_seen_in_the_message_until_somebody_changes_them) {
+  auto written = write(example());
+  auto b = read(written, limits());
+  ASSERT_TRUE(b);
+  EXPECT_TRUE(b->numbers.is_seen());
+  auto other = *b;
+  EXPECT_EQ(other.numbers.view().data(), b->numbers.view().data());
+  other.numbers.edit()[0] = 8;
+  EXPECT_FALSE(other.numbers.is_seen());
+  EXPECT_EQ(b->numbers, example().numbers);
+  auto apart = msg<wire::Block>::make([&](wire::Block::Builder to) { // chunks that do not follow each other
+    auto reader = written.data().reader();
+    auto from = reader.getRoot<wire::Block>();
+    to.setTask(from.getTask());
+    to.setStep(from.getStep());
+    to.setFirst(from.getFirst());
+    to.setCount(from.getCount());
+    to.setRungs(from.getRungs());
+    to.setLosses(from.getLosses());
+    to.setSize(from.getSize());
+    auto chunks = to.initChunks(from.getChunks().size());
+    for (unsigned i = chunks.size(); i-- > 0;)
+      chunks.set(i, from.getChunks()[i]);
+  });
+  b = read(apart, limits());
+  ASSERT_TRUE(b) << text_of(b.error());
+  EXPECT_FALSE(b->numbers.is_seen());
+  EXPECT_EQ(b->numbers, example().numbers);
 }
 
 TEST(frame, run_state_keeps_its_bits_and_its_names) {

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <deque>
 #include <map>
+#include <thread>
 
 namespace enn::actors {
 namespace {
@@ -83,6 +84,7 @@ struct broker_state {
   void train(row_list rows);
   void finish_step();
   version successor();
+  std::uint32_t idle_threads();
   bool evaluation_is_due(const model::run_state& state) const;
   void evaluate(model::part part);
   void finish_evaluation();
@@ -497,7 +499,7 @@ void broker_state::train(row_list rows) {
 void broker_state::finish_step() {
   const auto& sum = work->sums.blocks().begin()->second;
   auto next = successor();
-  auto done = model::apply_step(*run, sum.numbers.view(), next->tensors, next->state, sum.health);
+  auto done = model::apply_step(*run, sum.numbers, current->tensors, next->tensors, next->state, sum.health, idle_threads());
   if (!done.weights_finite)
     return self->quit(fail(ec::nonfinite, "step " + std::to_string(next->state.step) + " makes nonfinite weights of a finite gradient of norm "
                                             + std::to_string(done.norm) + "; lower train.learning-rate or train.weight-decay"));
@@ -521,13 +523,21 @@ void broker_state::finish_step() {
     hand_over();
 }
 
-/// A copy of the current version to become the next one, in the memory of the one before if nobody looks at it any more.
+/// To become the next version: the state of the current one, and the memory of the one before if nobody looks at it any more.
 version broker_state::successor() {
-  if (!spare || spare.use_count() > 1)
-    return std::make_shared<training_version>(*current);
+  auto next = spare && spare.use_count() == 1 ? std::move(spare) : std::make_shared<training_version>();
   std::atomic_thread_fence(std::memory_order_acquire); // after whoever released it last
-  *spare = *current;
-  return std::move(spare);
+  next->state = current->state;
+  return next;
+}
+
+/// The workers of this machine, all of whom wait for this step.
+std::uint32_t broker_state::idle_threads() {
+  std::uint32_t threads = 0;
+  if (rules.threads)
+    for (const auto& [epoch, m] : members)
+      threads += m.hello.machine == serialization::machine_name() ? m.hello.workers : 0;
+  return std::clamp(threads, 1u, std::max(std::thread::hardware_concurrency(), 1u));
 }
 
 bool broker_state::evaluation_is_due(const model::run_state& state) const {

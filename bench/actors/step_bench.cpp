@@ -78,7 +78,7 @@ loop_result plain_loop(const subject& s) {
         model::add_gradients(sums[i + width], sums[i]);
     result.additions.push_back(seconds_since(begin));
     begin = clock_type::now();
-    model::apply_step(run, sums[0], version.tensors, version.state);
+    model::apply_step(run, sums[0], version.tensors, version.tensors, version.state);
     result.optimizer.push_back(seconds_since(begin));
     result.steps.push_back(seconds_since(start));
     result.processor.push_back(processor_seconds() - used);

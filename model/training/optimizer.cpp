@@ -1,11 +1,14 @@
-// From a gradient to the next weights. Everything here is computed by one thread in a fixed order, with elementary functions of
-// our own, so that all machines agree.
+// From a gradient to the next weights. Everything here is computed chunk by chunk in a fixed order within each, with elementary
+// functions of our own, so that all machines agree, whatever the number of threads.
 #include <enn/kernels/elementary.hpp>
 #include <enn/kernels/machine.hpp>
 #include <enn/model/training/trainer.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <thread>
+#include <vector>
 
 namespace enn::model {
 namespace {
@@ -20,12 +23,28 @@ std::int64_t count(const auto& values) {
   return static_cast<std::int64_t>(values.size());
 }
 
-/// Squares in double, a chunk of 1 MiB at a time; then chunks as a tree, neighbours first.
-double norm_of(const kernels::kernel_table<float>& k, std::span<const float> gradient) {
-  constexpr std::size_t chunk = 1 << 18;
-  std::vector<double> sums;
-  for (std::size_t at = 0; at < gradient.size(); at += chunk)
-    sums.push_back(k.sum_of_squares(static_cast<std::int64_t>(std::min(chunk, gradient.size() - at)), gradient.data() + at));
+constexpr std::int64_t chunk = std::int64_t{1} << 18; // floats: 1 MiB
+
+/// f(0) .. f(count - 1), each by one of so many threads.
+template <class F>
+void for_each_number(std::int64_t count, std::uint32_t threads, const F& f) {
+  std::atomic<std::int64_t> next = 0;
+  auto work = [&] {
+    for (auto i = next++; i < count; i = next++)
+      f(i);
+  };
+  std::vector<std::jthread> others;
+  for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, count); ++i)
+    others.emplace_back(work);
+  work();
+}
+
+/// Squares in double, a chunk at a time; then chunks as a tree, neighbours first.
+double norm_of(const kernels::kernel_table<float>& k, std::span<const float> gradient, std::uint32_t threads) {
+  std::vector<double> sums(static_cast<std::size_t>((count(gradient) + chunk - 1) / chunk));
+  for_each_number(count(sums), threads, [&](std::int64_t i) {
+    sums[static_cast<std::size_t>(i)] = k.sum_of_squares(std::min(chunk, count(gradient) - i * chunk), gradient.data() + i * chunk);
+  });
   for (std::size_t width = 1; width < sums.size(); width *= 2)
     for (std::size_t i = 0; i + width < sums.size(); i += 2 * width)
       sums[i] += sums[i + width];
@@ -52,9 +71,81 @@ double learning_rate(const run_definition& run, const run_state& state) {
   return peak * (t.final_rate + (1 - t.final_rate) * 0.5 * (1 + kernels::elementary::cos(pi * done)));
 }
 
-void apply_adamw(const kernels::kernel_table<float>& k, const run_definition& run, std::span<const float> gradient, double rate,
-                 float scale, training_tensors& x, std::int64_t applied) {
-  const auto& t = run.settings.train;
+/// What a step does to some of its weights: alike in decay, and in one chunk.
+struct update {
+  const kernels::kernel_table<float>& k;
+  bool is_sgd;
+  kernels::adamw_args<float> common; // to all weights; sgd takes rate, scale and beta1 from here
+  float weight_decay, average_share;
+  const float* gradient;
+  const training_tensors& now;
+  training_tensors& next;
+
+  /// True: the new weights are finite, with room for the difference of two.
+  bool apply(std::int64_t first, std::int64_t size, bool decays) const;
+
+private:
+  void adamw(std::int64_t first, std::int64_t size, float decay) const;
+  void sgd(std::int64_t first, std::int64_t size, float decay) const;
+  void average(std::int64_t first, std::int64_t size) const;
+};
+
+void copy(const std::vector<float>& from, std::int64_t first, std::int64_t size, std::vector<float>& to) {
+  if (!from.empty() && &from != &to)
+    std::copy_n(from.begin() + first, size, to.begin() + first);
+}
+
+bool update::apply(std::int64_t first, std::int64_t size, bool decays) const {
+  copy(now.weights, first, size, next.weights);
+  copy(now.first, first, size, next.first);
+  copy(now.second, first, size, next.second);
+  copy(now.average, first, size, next.average);
+  auto decay = decays ? weight_decay : 0;
+  is_sgd ? sgd(first, size, decay) : adamw(first, size, decay);
+  if (!next.average.empty())
+    average(first, size);
+  auto found = k.count_nonfinite(size, next.weights.data() + first);
+  return found.nonfinite == 0 && found.largest < 0x1p126;
+}
+
+void update::adamw(std::int64_t first, std::int64_t size, float decay) const {
+  auto a = common;
+  a.decay = decay;
+  a.n = size;
+  a.gradient = gradient + first;
+  a.w = next.weights.data() + first;
+  a.m = next.first.data() + first;
+  a.v = next.second.data() + first;
+  k.adamw(a);
+}
+
+/// m = momentum m + g; w -= rate (m + decay w).
+void update::sgd(std::int64_t first, std::int64_t size, float decay) const {
+  for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(first + size); ++i) {
+    next.first[i] = common.beta1 * next.first[i] + common.scale * gradient[i];
+    next.weights[i] -= common.rate * (next.first[i] + decay * next.weights[i]);
+  }
+}
+
+void update::average(std::int64_t first, std::int64_t size) const {
+  for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(first + size); ++i)
+    next.average[i] += average_share * (next.weights[i] - next.average[i]);
+}
+
+/// True: all new weights are finite.
+bool apply_to_all(const update& u, const weight_layout& layout, std::uint32_t threads) {
+  std::atomic<bool> finite = true;
+  for_each_number((layout.size + chunk - 1) / chunk, threads, [&](std::int64_t i) {
+    for (const auto& span : layout.spans) {
+      auto first = std::max(span.offset, i * chunk), end = std::min(span.offset + span.size, (i + 1) * chunk);
+      if (first < end && !u.apply(first, end - first, span.decay))
+        finite = false;
+    }
+  });
+  return finite;
+}
+
+kernels::adamw_args<float> coefficients_of(const train_config& t, double rate, float scale, std::int64_t applied) {
   kernels::adamw_args<float> a;
   a.rate = static_cast<float>(rate);
   a.beta1 = static_cast<float>(t.momentum);
@@ -65,44 +156,19 @@ void apply_adamw(const kernels::kernel_table<float>& k, const run_definition& ru
   a.correction2 = static_cast<float>(1 / (1 - power(t.beta2, applied + 1)));
   a.epsilon = static_cast<float>(t.epsilon);
   a.scale = scale;
-  for (const auto& span : run.layout.spans) {
-    a.decay = span.decay ? static_cast<float>(t.weight_decay) : 0;
-    a.n = span.size;
-    a.gradient = gradient.data() + span.offset;
-    a.w = x.weights.data() + span.offset;
-    a.m = x.first.data() + span.offset;
-    a.v = x.second.data() + span.offset;
-    k.adamw(a);
-  }
-}
-
-/// m = momentum m + g; w -= rate (m + decay w).
-void apply_sgd(const run_definition& run, std::span<const float> gradient, double rate, float scale, training_tensors& x) {
-  const auto& t = run.settings.train;
-  auto momentum = static_cast<float>(t.momentum), step = static_cast<float>(rate);
-  for (const auto& span : run.layout.spans) {
-    auto decay = span.decay ? static_cast<float>(t.weight_decay) : 0.0f;
-    for (auto i = static_cast<std::size_t>(span.offset); i < static_cast<std::size_t>(span.offset + span.size); ++i) {
-      x.first[i] = momentum * x.first[i] + scale * gradient[i];
-      x.weights[i] -= step * (x.first[i] + decay * x.weights[i]);
-    }
-  }
+  return a;
 }
 
 /// average += (1 - d) (weights - average), with d rising to the configured decay so that the start is forgotten.
-void update_average(const run_definition& run, training_tensors& x, std::int64_t applied) {
-  if (x.average.empty())
-    return;
-  auto d = std::min(run.settings.train.average_decay, static_cast<double>(1 + applied) / static_cast<double>(10 + applied));
-  auto share = static_cast<float>(1 - d);
-  for (std::size_t i = 0; i < x.average.size(); ++i)
-    x.average[i] += share * (x.weights[i] - x.average[i]);
+float average_share(double decay, std::int64_t applied) {
+  return static_cast<float>(1 - std::min(decay, static_cast<double>(1 + applied) / static_cast<double>(10 + applied)));
 }
 
-/// With room for the difference of two.
-bool are_finite(const kernels::kernel_table<float>& k, std::span<const float> weights) {
-  auto found = k.count_nonfinite(count(weights), weights.data());
-  return found.nonfinite == 0 && found.largest < 0x1p126;
+void take_sizes(const training_tensors& from, training_tensors& to) {
+  to.weights.resize(from.weights.size());
+  to.first.resize(from.first.size());
+  to.second.resize(from.second.size());
+  to.average.resize(from.average.size());
 }
 
 void count_step(bool applied, run_state& state) {
@@ -130,24 +196,25 @@ training_tensors initial_tensors(const run_definition& run) {
   return x;
 }
 
-step_report apply_step(const run_definition& run, std::span<const float> gradient, training_tensors& tensors, run_state& state,
-                       const numeric_health& health) {
+step_report apply_step(const run_definition& run, std::span<const float> gradient, const training_tensors& now, training_tensors& next,
+                       run_state& state, const numeric_health& health, std::uint32_t threads) {
   const auto& k = any_kernels();
   const auto& t = run.settings.train;
   step_report report;
   report.learning_rate = learning_rate(run, state);
-  report.norm = norm_of(k, gradient);
+  report.norm = norm_of(k, gradient, threads);
   bool clip = t.clip_norm > 0 && report.norm > t.clip_norm;
   auto length = clip ? t.clip_norm : report.norm;
-  if (health.ok() && std::isfinite(report.norm) && length <= range_limit) { // so moments, squares included, stay finite
+  report.applied = health.ok() && std::isfinite(report.norm) && length <= range_limit; // so moments, squares included, stay finite
+  if (report.applied) {
     auto scale = clip ? static_cast<float>(t.clip_norm / report.norm) : 1.0f;
-    if (t.optimizer == "adamw")
-      apply_adamw(k, run, gradient, report.learning_rate, scale, tensors, state.applied_steps);
-    else
-      apply_sgd(run, gradient, report.learning_rate, scale, tensors);
-    report.weights_finite = are_finite(k, tensors.weights);
-    update_average(run, tensors, state.applied_steps);
-    report.applied = true;
+    take_sizes(now, next);
+    update u{.k = k, .is_sgd = t.optimizer == "sgd", .common = coefficients_of(t, report.learning_rate, scale, state.applied_steps),
+             .weight_decay = static_cast<float>(t.weight_decay), .average_share = average_share(t.average_decay, state.applied_steps),
+             .gradient = gradient.data(), .now = now, .next = next};
+    report.weights_finite = apply_to_all(u, run.layout, threads);
+  } else if (&now != &next) {
+    next = now;
   }
   count_step(report.applied, state);
   state.finished = state.finished || state.step >= run.total_steps;

@@ -87,11 +87,12 @@ struct step_report {
   bool applied = false;     // false: the gradient was not to be used; weights unchanged, state.skipped_steps counted
   bool weights_finite = true; // false: the step was too long; the tensors are spoilt and must not become a version
 };
-/// One optimizer step in place: clip by global norm, AdamW or SGD, moving average, state.step + 1. `health`: of all accepted leases;
-/// not ok: no rung gave a gradient that can be trusted, so the step is skipped, as it is if the gradient is nonfinite or, clipped,
-/// beyond range_limit. After `pin_after` skips in a row leases start on the master rung for `pin_steps` steps after the last one.
-step_report apply_step(const run_definition& run, std::span<const float> gradient, training_tensors& tensors, run_state& state,
-                       const numeric_health& health = {});
+/// One optimizer step from `now` to `next`, which may be the same: clip by global norm, AdamW or SGD, moving average, state.step + 1.
+/// `health`: of all accepted leases; not ok: no rung gave a gradient that can be trusted, so the step is skipped, as it is if the
+/// gradient is nonfinite or, clipped, beyond range_limit. After `pin_after` skips in a row leases start on the master rung for
+/// `pin_steps` steps after the last one. `threads`: so many compute, a chunk of 1 MiB each; no bit depends on it.
+step_report apply_step(const run_definition& run, std::span<const float> gradient, const training_tensors& now, training_tensors& next,
+                       run_state& state, const numeric_health& health = {}, std::uint32_t threads = 1);
 inline constexpr std::int64_t pin_after = 3, pin_steps = 256;
 
 /// The weights that are evaluated, predicted with and chosen as best: the average if there is one.

@@ -196,7 +196,7 @@ TEST(optimizer, learns) {
         lease_request request{lease_kind::train, state.step, data.get(), rows, denominator_of(*data, rows), rung::fast};
         auto result = computer.compute(request, tensors.weights, gradient, {});
         (state.step == 0 ? first : last) = result.losses[0];
-        EXPECT_TRUE(apply_step(*run, gradient, tensors, state).applied);
+        EXPECT_TRUE(apply_step(*run, gradient, tensors, tensors, state).applied);
       }
       EXPECT_EQ(state.step, run->total_steps);
       EXPECT_LT(last, 0.4 * first) << optimizer << " " << loss;
@@ -218,6 +218,38 @@ struct one_weight {
   }
 };
 
+TEST(optimizer, gives_the_same_bits_in_place_elsewhere_and_by_any_number_of_threads) {
+  for (std::string optimizer : {"adamw", "sgd"}) {
+    one_weight o;
+    o.c.train.optimizer = optimizer;
+    o.c.train.average_decay = 0.9;
+    o.c.model.d_model = 160; // several chunks
+    o.start();
+    ASSERT_GT(o.gradient.size(), std::size_t{1} << 19);
+    for (std::size_t i = 0; i < o.gradient.size(); ++i)
+      o.gradient[i] = std::sin(static_cast<float>(i));
+    auto other = o.tensors;
+    auto state = o.state;
+    for (int step = 0; step < 3; ++step) {
+      auto here = apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state);
+      training_tensors next;
+      auto there = apply_step(*o.run, o.gradient, other, next, state, {}, 3);
+      other = std::move(next);
+      EXPECT_TRUE(here.applied && there.applied);
+      EXPECT_EQ(here.norm, there.norm);
+      EXPECT_EQ(o.tensors.weights, other.weights) << optimizer;
+      EXPECT_EQ(o.tensors.first, other.first) << optimizer;
+      EXPECT_EQ(o.tensors.second, other.second) << optimizer;
+      EXPECT_EQ(o.tensors.average, other.average) << optimizer;
+    }
+    o.gradient[5] = std::numeric_limits<float>::infinity();
+    training_tensors next;
+    EXPECT_FALSE(apply_step(*o.run, o.gradient, other, next, state, {}, 3).applied);
+    EXPECT_EQ(next.weights, other.weights);
+    EXPECT_EQ(next.average, other.average);
+  }
+}
+
 TEST(optimizer, rate_warms_up_and_falls_as_a_cosine) {
   one_weight o;
   o.c.train.warmup_steps = 4;
@@ -227,7 +259,7 @@ TEST(optimizer, rate_warms_up_and_falls_as_a_cosine) {
   o.start();
   std::vector<double> rates;
   while (!o.state.finished)
-    rates.push_back(apply_step(*o.run, o.gradient, o.tensors, o.state).learning_rate);
+    rates.push_back(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).learning_rate);
   ASSERT_EQ(rates.size(), 12u);
   EXPECT_DOUBLE_EQ(rates[0], 0.25);
   EXPECT_DOUBLE_EQ(rates[3], 1);
@@ -248,7 +280,7 @@ TEST(optimizer, clips_and_decays_only_what_it_should) {
   o.gradient[0] = 6;
   o.gradient[1] = 8;
   auto before = o.tensors.weights;
-  auto report = apply_step(*o.run, o.gradient, o.tensors, o.state);
+  auto report = apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state);
   EXPECT_DOUBLE_EQ(report.norm, 10);
   bool matrices = false, vectors = false;
   for (const auto& span : o.run->layout.spans)
@@ -268,12 +300,12 @@ TEST(optimizer, leaves_the_weights_alone_when_the_gradient_is_not_finite) {
   o.start();
   auto before = o.tensors.weights;
   o.gradient[3] = std::numeric_limits<float>::infinity();
-  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).applied);
   EXPECT_EQ(o.tensors.weights, before);
   EXPECT_EQ(o.state.skipped_steps, 1);
   EXPECT_EQ(o.state.step, 1);
   o.gradient[3] = 1;
-  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).applied);
   EXPECT_EQ(o.state.skipped_steps, 0);
 }
 
@@ -284,7 +316,7 @@ TEST(optimizer, skips_a_step_that_no_rung_computed_well) {
   auto before = o.tensors.weights;
   numeric_health health;
   health.nonfinite = 1;
-  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.state, health).applied);
+  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state, health).applied);
   EXPECT_EQ(o.tensors.weights, before);
   EXPECT_EQ(o.state.skipped_steps, 1);
 }
@@ -294,11 +326,11 @@ TEST(optimizer, skips_a_gradient_whose_squares_are_beyond_float_unless_it_is_cli
   o.c.train.clip_norm = 0;
   o.start();
   o.gradient[3] = 1e19f;
-  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+  EXPECT_FALSE(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).applied);
   o.c.train.clip_norm = 1;
   o.start();
   o.gradient[3] = 1e19f;
-  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).applied);
   for (const auto* tensor : {&o.tensors.weights, &o.tensors.first, &o.tensors.second})
     EXPECT_TRUE(std::all_of(tensor->begin(), tensor->end(), [](float x) { return std::isfinite(x); }));
 }
@@ -309,9 +341,9 @@ TEST(optimizer, tells_when_a_step_spoils_the_weights) {
   o.c.train.warmup_steps = 0;
   o.c.train.learning_rate = o.c.train.weight_decay = 1000;
   o.start();
-  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.state).weights_finite);
+  EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).weights_finite);
   for (int step = 0; step < 8; ++step)
-    if (!apply_step(*o.run, o.gradient, o.tensors, o.state).weights_finite)
+    if (!apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).weights_finite)
       return;
   ADD_FAILURE() << "a weight that grows a million times a step is still finite";
 }
@@ -327,12 +359,12 @@ TEST(optimizer, does_not_count_skipped_steps_in_corrections_and_average) {
     o.start();
     for (int i = 0; i < skips; ++i) {
       o.gradient[0] = std::numeric_limits<float>::quiet_NaN();
-      apply_step(*o.run, o.gradient, o.tensors, o.state);
+      apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state);
     }
     for (std::size_t step = 0; step < 4; ++step) {
       for (std::size_t i = 0; i < o.gradient.size(); ++i)
         o.gradient[i] = static_cast<float>(0.01 * kernels::random_normal({.seed = 4, .step = step}, i));
-      EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.state).applied);
+      EXPECT_TRUE(apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state).applied);
     }
     EXPECT_EQ(o.state.applied_steps, 4);
     EXPECT_EQ(o.state.step, 4 + skips);
@@ -348,7 +380,7 @@ TEST(optimizer, pins_the_plan_to_the_master_rung_after_three_skips_in_a_row) {
   o.start();
   auto step = [&](bool good) {
     o.gradient[0] = good ? 1.0f : std::numeric_limits<float>::infinity();
-    apply_step(*o.run, o.gradient, o.tensors, o.state);
+    apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state);
     return o.state.pinned_until;
   };
   EXPECT_EQ(step(false), 0);
@@ -368,7 +400,7 @@ TEST(optimizer, the_average_follows_the_weights) {
   ASSERT_EQ(o.tensors.average, o.tensors.weights);
   auto start = o.tensors.weights;
   std::fill(o.gradient.begin(), o.gradient.end(), 0.01f);
-  apply_step(*o.run, o.gradient, o.tensors, o.state);
+  apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state);
   EXPECT_NE(o.tensors.average, start);
   EXPECT_NE(o.tensors.average, o.tensors.weights);
   EXPECT_EQ(evaluated_weights(o.tensors).data(), o.tensors.average.data());

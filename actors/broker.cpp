@@ -10,7 +10,6 @@
 #include <cmath>
 #include <deque>
 #include <map>
-#include <thread>
 
 namespace enn::actors {
 namespace {
@@ -84,7 +83,7 @@ struct broker_state {
   void train(row_list rows);
   void finish_step();
   version successor();
-  std::uint32_t idle_threads();
+  void share(std::int64_t chunks, const chunk_job::work& f);
   bool evaluation_is_due(const model::run_state& state) const;
   void evaluate(model::part part);
   void finish_evaluation();
@@ -130,6 +129,8 @@ caf::result<epoch_t> broker_state::enlist(const msg<wire::Enlistment>& m, const 
     return theirs.error();
   if (auto same = check_same(serialization::enlist(cluster, "", 1, run->kernels), *theirs); !same)
     return same.error();
+  if (theirs->name == local_name && node.node() != self->node())
+    return fail(ec::protocol, "enlistment refused: the name " + theirs->name + " is the coordinator's own; give another by --name");
   while (auto known = members.epoch_of(node.address()))
     forget(*known);
   self->monitor(node);
@@ -499,7 +500,8 @@ void broker_state::train(row_list rows) {
 void broker_state::finish_step() {
   const auto& sum = work->sums.blocks().begin()->second;
   auto next = successor();
-  auto done = model::apply_step(*run, sum.numbers, current->tensors, next->tensors, next->state, sum.health, idle_threads());
+  auto done = model::apply_step(*run, sum.numbers, current->tensors, next->tensors, next->state, sum.health,
+                                [this](std::int64_t chunks, const chunk_job::work& f) { share(chunks, f); });
   if (!done.weights_finite)
     return self->quit(fail(ec::nonfinite, "step " + std::to_string(next->state.step) + " makes nonfinite weights of a finite gradient of norm "
                                             + std::to_string(done.norm) + "; lower train.learning-rate or train.weight-decay"));
@@ -531,13 +533,13 @@ version broker_state::successor() {
   return next;
 }
 
-/// The workers of this machine, all of whom wait for this step.
-std::uint32_t broker_state::idle_threads() {
-  std::uint32_t threads = 0;
-  if (rules.threads)
-    for (const auto& [epoch, m] : members)
-      threads += m.hello.machine == serialization::machine_name() ? m.hello.workers : 0;
-  return std::clamp(threads, 1u, std::max(std::thread::hardware_concurrency(), 1u));
+/// With the workers of this process, who all wait for this step.
+void broker_state::share(std::int64_t chunks, const chunk_job::work& f) {
+  auto job = std::make_shared<chunk_job>(chunks, f);
+  if (chunks >= rules.shared_chunks)
+    for (auto epoch : members.named(std::string{local_name}))
+      self->send(members.find(epoch)->node, help_atom_v, job);
+  job->finish();
 }
 
 bool broker_state::evaluation_is_due(const model::run_state& state) const {

@@ -301,6 +301,10 @@ node_actor::behavior_type node(self_ptr self, broker_actor broker, sampler_actor
       if (epoch == self->state.epoch && epoch > 0 && !self->state.ending)
         self->state.enlist();
     },
+    [=](help_atom, const chunk_job_ptr& job) {
+      if (self->state.supervisor)
+        self->send(self->state.supervisor, help_atom_v, job);
+    },
     [=](leave_atom) { self->state.end(caf::exit_reason::normal); },
     [=](fetch_atom, std::uint64_t number, std::uint32_t chunk) { return self->state.piece(number, chunk); },
     [=](done_atom, const msg<wire::Block>& m) { self->state.deliver(m); },

@@ -71,6 +71,7 @@ struct supervisor_state {
   void fault(std::size_t index, const std::string& cause);
   void lease_failed(job j, const std::string& cause);
   void check_deadlines();
+  void help(const chunk_job_ptr& job);
   void end(caf::error why);
 };
 
@@ -317,6 +318,12 @@ void supervisor_state::check_deadlines() {
       fault(i, "no answer before the deadline of " + std::to_string(rules.lease_deadline.count()) + " ms");
 }
 
+void supervisor_state::help(const chunk_job_ptr& job) {
+  for (const auto& s : seats)
+    if (s.worker && s.jobs.empty())
+      self->send(s.worker, help_atom_v, job);
+}
+
 // -- the end --------------------------------------------------------------------------------------------------------------
 
 void supervisor_state::end(caf::error why) {
@@ -346,6 +353,7 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
       self->state.take(m, weights, source);
     },
     [=](done_atom, std::uint64_t job, const block_ptr& b) { self->state.finish(job, std::move(*b)); },
+    [=](help_atom, const chunk_job_ptr& job) { self->state.help(job); },
     [=](restart_atom, std::uint64_t timer) { self->state.workers->on_timer(timer); },
     [=](caf::tick_atom) {
       self->state.check_deadlines();

@@ -67,7 +67,8 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
       if (!l)
         return l.error();
       return {done_atom_v, job, std::make_shared<block>(self->state.compute(std::move(*l), *weights, *source))};
-    }};
+    },
+    [](help_atom, const chunk_job_ptr& job) { job->help(); }};
 }
 
 } // namespace

@@ -1,5 +1,5 @@
 // From a gradient to the next weights. Everything here is computed chunk by chunk in a fixed order within each, with elementary
-// functions of our own, so that all machines agree, whatever the number of threads.
+// functions of our own, so that all machines agree, whoever computes which chunk.
 #include <enn/kernels/elementary.hpp>
 #include <enn/kernels/machine.hpp>
 #include <enn/model/training/trainer.hpp>
@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <thread>
 #include <vector>
 
 namespace enn::model {
@@ -25,24 +24,10 @@ std::int64_t count(const auto& values) {
 
 constexpr std::int64_t chunk = std::int64_t{1} << 18; // floats: 1 MiB
 
-/// f(0) .. f(count - 1), each by one of so many threads.
-template <class F>
-void for_each_number(std::int64_t count, std::uint32_t threads, const F& f) {
-  std::atomic<std::int64_t> next = 0;
-  auto work = [&] {
-    for (auto i = next++; i < count; i = next++)
-      f(i);
-  };
-  std::vector<std::jthread> others;
-  for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, count); ++i)
-    others.emplace_back(work);
-  work();
-}
-
 /// Squares in double, a chunk at a time; then chunks as a tree, neighbours first.
-double norm_of(const kernels::kernel_table<float>& k, std::span<const float> gradient, std::uint32_t threads) {
+double norm_of(const kernels::kernel_table<float>& k, std::span<const float> gradient, const chunk_loop& each) {
   std::vector<double> sums(static_cast<std::size_t>((count(gradient) + chunk - 1) / chunk));
-  for_each_number(count(sums), threads, [&](std::int64_t i) {
+  each(count(sums), [&](std::int64_t i) {
     sums[static_cast<std::size_t>(i)] = k.sum_of_squares(std::min(chunk, count(gradient) - i * chunk), gradient.data() + i * chunk);
   });
   for (std::size_t width = 1; width < sums.size(); width *= 2)
@@ -133,9 +118,9 @@ void update::average(std::int64_t first, std::int64_t size) const {
 }
 
 /// True: all new weights are finite.
-bool apply_to_all(const update& u, const weight_layout& layout, std::uint32_t threads) {
+bool apply_to_all(const update& u, const weight_layout& layout, const chunk_loop& each) {
   std::atomic<bool> finite = true;
-  for_each_number((layout.size + chunk - 1) / chunk, threads, [&](std::int64_t i) {
+  each((layout.size + chunk - 1) / chunk, [&](std::int64_t i) {
     for (const auto& span : layout.spans) {
       auto first = std::max(span.offset, i * chunk), end = std::min(span.offset + span.size, (i + 1) * chunk);
       if (first < end && !u.apply(first, end - first, span.decay))
@@ -181,6 +166,11 @@ void count_step(bool applied, run_state& state) {
 
 } // namespace
 
+void one_by_one(std::int64_t count, const std::function<void(std::int64_t)>& f) {
+  for (std::int64_t i = 0; i < count; ++i)
+    f(i);
+}
+
 void add_gradients(std::span<const float> source, std::span<float> destination) {
   any_kernels().axpy(count(destination), 1.0f, source.data(), destination.data());
 }
@@ -197,12 +187,12 @@ training_tensors initial_tensors(const run_definition& run) {
 }
 
 step_report apply_step(const run_definition& run, std::span<const float> gradient, const training_tensors& now, training_tensors& next,
-                       run_state& state, const numeric_health& health, std::uint32_t threads) {
+                       run_state& state, const numeric_health& health, const chunk_loop& each) {
   const auto& k = any_kernels();
   const auto& t = run.settings.train;
   step_report report;
   report.learning_rate = learning_rate(run, state);
-  report.norm = norm_of(k, gradient, threads);
+  report.norm = norm_of(k, gradient, each);
   bool clip = t.clip_norm > 0 && report.norm > t.clip_norm;
   auto length = clip ? t.clip_norm : report.norm;
   report.applied = health.ok() && std::isfinite(report.norm) && length <= range_limit; // so moments, squares included, stay finite
@@ -212,7 +202,7 @@ step_report apply_step(const run_definition& run, std::span<const float> gradien
     update u{.k = k, .is_sgd = t.optimizer == "sgd", .common = coefficients_of(t, report.learning_rate, scale, state.applied_steps),
              .weight_decay = static_cast<float>(t.weight_decay), .average_share = average_share(t.average_decay, state.applied_steps),
              .gradient = gradient.data(), .now = now, .next = next};
-    report.weights_finite = apply_to_all(u, run.layout, threads);
+    report.weights_finite = apply_to_all(u, run.layout, each);
   } else if (&now != &next) {
     next = now;
   }

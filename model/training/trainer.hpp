@@ -9,6 +9,7 @@
 #include <enn/model/training/health.hpp>
 #include <enn/model/training/run_state.hpp>
 
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -81,6 +82,10 @@ struct training_tensors {
 };
 training_tensors initial_tensors(const run_definition& run);
 
+/// Calls f(0) .. f(count - 1), each once, in any order or at once, and returns when all have returned.
+using chunk_loop = std::function<void(std::int64_t count, const std::function<void(std::int64_t)>& f)>;
+void one_by_one(std::int64_t count, const std::function<void(std::int64_t)>& f);
+
 struct step_report {
   double norm = 0;          // of the whole gradient, before clipping: double a chunk, then a tree over chunks
   double learning_rate = 0;
@@ -90,9 +95,9 @@ struct step_report {
 /// One optimizer step from `now` to `next`, which may be the same: clip by global norm, AdamW or SGD, moving average, state.step + 1.
 /// `health`: of all accepted leases; not ok: no rung gave a gradient that can be trusted, so the step is skipped, as it is if the
 /// gradient is nonfinite or, clipped, beyond range_limit. After `pin_after` skips in a row leases start on the master rung for
-/// `pin_steps` steps after the last one. `threads`: so many compute, a chunk of 1 MiB each; no bit depends on it.
+/// `pin_steps` steps after the last one. `each` may spread the chunks of 1 MiB over threads; no bit depends on it.
 step_report apply_step(const run_definition& run, std::span<const float> gradient, const training_tensors& now, training_tensors& next,
-                       run_state& state, const numeric_health& health = {}, std::uint32_t threads = 1);
+                       run_state& state, const numeric_health& health = {}, const chunk_loop& each = one_by_one);
 inline constexpr std::int64_t pin_after = 3, pin_steps = 256;
 
 /// The weights that are evaluated, predicted with and chosen as best: the average if there is one.

@@ -128,6 +128,7 @@ inline ::testing::AssertionResult same_bits(const run_outcome& a, const run_outc
 inline policy quick() {
   policy p;
   p.backoff = std::chrono::milliseconds{1};
+  p.shared_chunks = 1;
   return p;
 }
 

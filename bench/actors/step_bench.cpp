@@ -1,7 +1,7 @@
 // What a training step costs besides its arithmetic: the same steps computed in a plain loop (forward and backward of every lease,
 // addition of gradients, optimizer), and through actors with one worker and with two. The bits are compared first.
 //
-//   OPENBLAS_NUM_THREADS=1 step_bench CONFIG.toml [STEPS]
+//   OPENBLAS_NUM_THREADS=1 step_bench CONFIG.toml [STEPS] [D_MODEL]
 #include "subject.hpp"
 
 #include <enn/actors/version.hpp>
@@ -41,8 +41,11 @@ double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-subject load(const char* path, std::int64_t steps) {
+/// `width`: 0: that of the file.
+subject load(const char* path, std::int64_t steps, std::int64_t width) {
   auto settings = must(serialization::load_config(path));
+  if (width > 0)
+    settings.model.d_model = width;
   settings.train.steps = steps;
   settings.train.validate_every = settings.run.checkpoint_every = 1'000'000; // neither belongs to a step
   return bench::load(settings);
@@ -152,20 +155,20 @@ void measure(const subject& s) {
 } // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2 && argc != 3) {
-    std::fprintf(stderr, "usage: step_bench CONFIG.toml [STEPS]\n");
+  if (argc < 2 || argc > 4) {
+    std::fprintf(stderr, "usage: step_bench CONFIG.toml [STEPS] [D_MODEL]\n");
     return 2;
   }
   ::mallopt(M_MMAP_THRESHOLD, 32 << 20); // as the program does
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   spdlog::set_level(spdlog::level::warn);
-  auto steps = argc == 3 ? std::atoi(argv[2]) : 40;
+  auto steps = argc > 2 ? std::atoi(argv[2]) : 40;
   if (steps < warm_up + 2) {
     std::fprintf(stderr, "step_bench: expected at least %td steps, found %s\n", warm_up + 2, argv[2]);
     return 2;
   }
   try {
-    measure(load(argv[1], steps));
+    measure(load(argv[1], steps, argc > 3 ? std::atoi(argv[3]) : 0));
   } catch (const std::exception& problem) {
     std::fprintf(stderr, "step_bench: %s\n", problem.what());
     return 1;

@@ -363,5 +363,26 @@ TEST_F(actors_escalation, of_each_child_of_the_driver_comes_to_a_clean_end) {
   expect_escalation<msg<wire::Progress>>("recorder", 4, {"recorder failed 4 times", "injected fault at"});
 }
 
+/// More often than it may without a step.
+TEST_F(actors_escalation, forgets_the_faults_of_a_gate_with_every_step) {
+  auto request = request_for(t, fresh_folder("run"), 1);
+  gate_actor gate;
+  request.publish = [&](const gate_actor& g) {
+    gate = g;
+    return caf::expected<void>{caf::unit};
+  };
+  std::uint64_t kills = 0;
+  simulation world{1};
+  auto outcome = world.run(std::move(request), [&](std::uint64_t, const driver_actor&) {
+    if (world.steps > kills) {
+      ++kills;
+      caf::anon_send_exit(gate, caf::exit_reason::kill);
+    }
+  });
+  EXPECT_GT(kills, policy{}.child_faults + 1);
+  ASSERT_FALSE(outcome.error) << text_of(outcome.error);
+  EXPECT_TRUE(same_bits(outcome, reference));
+}
+
 } // namespace
 } // namespace enn::actors::test

@@ -5,6 +5,7 @@
 #include "link.hpp"
 
 #include <enn/actors/agent.hpp>
+#include <enn/actors/spawn.hpp>
 
 #include <map>
 #include <set>
@@ -77,7 +78,7 @@ public:
       setup.name = plan.name;
       setup.workers = plan.workers;
       setup.once = once;
-      setup.dialler = caf::actor_cast<dialler_actor>(system_.spawn([this, i](caf::event_based_actor* self) { return dialler(self, i); }));
+      setup.spawn_dialler = [this, i](const caf::actor_addr& parent) { return spawn_dialler(parent, i); };
       if (plan.has_data)
         setup.find_data = [this](const model::run_definition&) { return caf::expected<data_ptr>{data_}; };
       processes_[i].agent = spawn_agent(system_, std::move(setup), rules_);
@@ -248,22 +249,31 @@ private:
 
   // -- connections ------------------------------------------------------------------------------------------------------------
 
-  struct dialled {
+  struct dialler_state {
+    static inline const char* name = "dialler";
     std::deque<caf::typed_response_promise<gate_actor>> waiting;
   };
 
-  caf::behavior dialler(caf::event_based_actor* self, std::size_t node) {
-    auto calls = std::make_shared<dialled>();
+  dialler_actor spawn_dialler(const caf::actor_addr& parent, std::size_t node) {
+    return caf::actor_cast<dialler_actor>(spawn_scheduled(system_, rules_, [=, this](caf::stateful_actor<dialler_state>* self) {
+      use_log(self);
+      follow(self, parent);
+      return dialler(self, node);
+    }));
+  }
+
+  caf::behavior dialler(caf::stateful_actor<dialler_state>* self, std::size_t node) {
     return {[=, this](caf::connect_atom) -> caf::result<gate_actor> {
-              calls->waiting.push_back(self->make_response_promise<gate_actor>());
+              self->state.waiting.push_back(self->make_response_promise<gate_actor>());
               auto away = times_.now() < processes_[node].unreachable_until;
               self->delayed_send(self, away ? rules_.dial_timeout : traffic_.between(1, 100), caf::tick_atom_v);
-              return calls->waiting.back();
+              return self->state.waiting.back();
             },
             [=, this](caf::tick_atom) {
               auto found = connect(node);
-              found ? calls->waiting.front().deliver(caf::actor_cast<gate_actor>(*found)) : calls->waiting.front().deliver(found.error());
-              calls->waiting.pop_front();
+              auto& next = self->state.waiting.front();
+              found ? next.deliver(caf::actor_cast<gate_actor>(*found)) : next.deliver(found.error());
+              self->state.waiting.pop_front();
             }};
   }
 

@@ -16,6 +16,7 @@ struct node_plan {
   std::string name;
   std::uint32_t workers = 1;
   bool has_data = true;
+  bool again = false; // it is started again when its agent fails, as by systemd
 };
 
 class cluster {
@@ -70,14 +71,14 @@ public:
   // -- what happens to it: nodes count from 1 ---------------------------------------------------------------------------
 
   std::size_t start_node(const node_plan& plan, bool once) {
-    processes_.emplace_back();
+    processes_.emplace_back().plan = plan;
     auto i = processes_.size() - 1;
     inside(i, [&] {
       agent_setup setup;
       setup.cluster = "local";
       setup.name = plan.name;
       setup.workers = plan.workers;
-      setup.once = once;
+      setup.once = processes_[i].once = once;
       setup.spawn_dialler = [this, i](const caf::actor_addr& parent) { return spawn_dialler(parent, i); };
       if (plan.has_data)
         setup.find_data = [this](const model::run_definition&) { return caf::expected<data_ptr>{data_}; };
@@ -92,6 +93,7 @@ public:
   void stop_node(std::size_t node) { caf::anon_send(processes_[node].agent, stop_atom_v); }
 
   void drain(const std::string& name) { caf::anon_send(published_, drain_atom_v, name, false); }
+  void ask_for_status() { caf::anon_send(published_, status_atom_v); }
 
   /// The coordinator learns of it later.
   void kill_node(std::size_t node, milliseconds noticed_after) {
@@ -135,6 +137,8 @@ private:
   struct process {
     std::vector<caf::actor_addr> actors;
     std::vector<std::shared_ptr<link>> links;
+    node_plan plan = {};
+    bool once = false;
     agent_actor agent = {}; // null: it ended, or never was
     timeline::time frozen_until, unreachable_until;
   };
@@ -240,8 +244,14 @@ private:
     for (std::size_t i = 1; i < processes_.size(); ++i)
       if (processes_[i].agent && processes_[i].agent.address() == down.source) {
         processes_[i].agent = nullptr;
-        if (down.reason && down.reason != caf::exit_reason::normal)
+        if (down.reason) {
           complaints.push_back("the agent of node process " + std::to_string(i) + " ended: " + caf::to_string(down.reason));
+          if (processes_[i].plan.again)
+            times_.after(milliseconds{1000}, [this, i] {
+              if (!is_over())
+                start_node(processes_[i].plan, processes_[i].once);
+            });
+        }
         for (auto& l : processes_[i].links) // the process ends with its agent, when its other actors have ended
           times_.after(milliseconds{200}, [l] { l->cut(milliseconds{0}, milliseconds{0}); });
       }

@@ -99,6 +99,56 @@ struct actors_agent : ::testing::Test {
   }
 };
 
+TEST_F(actors_agent, tries_again_whatever_it_is_told_that_is_no_difference) {
+  const std::vector<caf::error> mendable{
+    caf::make_error(caf::sec::request_receiver_down), caf::make_error(caf::sec::request_timeout),
+    caf::make_error(caf::sec::unexpected_message),    caf::make_error(caf::sec::runtime_error, std::string{"crash"}),
+    caf::make_error(caf::exit_reason::unknown),       caf::make_error(caf::exit_reason::remote_link_unreachable),
+    fail(ec::unavailable, "the run is being started")};
+  refusals = {mendable.begin(), mendable.end()};
+  start();
+  pass_a_minute();
+  EXPECT_TRUE(refusals.empty());
+  EXPECT_EQ(joins, static_cast<int>(mendable.size()) + 1);
+  expect_joined("after all of them");
+}
+
+TEST_F(actors_agent, ends_with_the_difference_that_a_gate_names) {
+  refusals = {fail(ec::protocol, "cluster is elsewhere")};
+  start();
+  pass_a_minute();
+  EXPECT_EQ(joins, 1);
+  auto end = end_of_agent();
+  ASSERT_TRUE(end);
+  EXPECT_EQ(code_of(*end), ec::protocol);
+  EXPECT_EQ(text_of(*end), "cluster is elsewhere");
+}
+
+TEST_F(actors_agent, dials_again_when_it_was_given_a_gate_that_is_dead) {
+  caf::anon_send_exit(gate, caf::exit_reason::kill);
+  start();
+  gate = spawn_gate();
+  pass_a_minute();
+  expect_joined("by the second gate");
+}
+
+TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_gate_that_died) {
+  auto silent = system.spawn([](caf::event_based_actor* me) -> caf::behavior {
+    return {[=](join_atom, const msg<wire::Enlistment>&, const agent_actor&) -> welcome {
+      return me->make_response_promise<msg<wire::RunDefinition>, broker_actor, sampler_actor>(); // which it never keeps
+    }};
+  });
+  auto second = std::exchange(gate, silent);
+  start();
+  EXPECT_EQ(joins, 0);
+  gate = second;
+  caf::anon_send_exit(silent, caf::exit_reason::kill);
+  sched.run();
+  sched.advance_time(rules.longest_pause); // less than a request may take
+  sched.run();
+  expect_joined("by the second gate");
+}
+
 TEST_F(actors_agent, spawns_its_dialler_again) {
   dialler_faults = 3;
   start();

@@ -256,6 +256,18 @@ TEST_F(actors_children, that_are_deaf_are_killed_after_their_shutdown_time) {
   expect({"end b, killed", "end a", "ended"});
 }
 
+/// As a worker whose deadline passes while its supervisor ends.
+TEST_F(actors_children, that_fail_while_they_are_waited_for_are_waited_for_all_the_same) {
+  supervise(strategy::one_for_one, "b");
+  diary.clear();
+  stop();
+  supervised->fail(1, caf::make_error(caf::sec::runtime_error, std::string{"no answer before the deadline"}));
+  expect({"end c", "end a"});
+  pass(milliseconds{100});
+  expect({"end b, killed", "ended"});
+  EXPECT_FALSE(gave_up);
+}
+
 TEST_F(actors_children, that_cannot_even_be_killed_are_left_alone) {
   caf::scoped_actor stuck{system}; // takes no message
   supervise(strategy::rest_for_one, [&](std::size_t i) {

@@ -15,6 +15,7 @@ struct agent_state {
   self_ptr self = nullptr;
   agent_setup setup;
   policy rules;
+  dialler_actor dialler;        // null: to be spawned
   gate_actor gate;              // null: to be dialled
   node_actor node;              // null: to be spawned
   run_ptr run;                  // the latest one
@@ -60,7 +61,11 @@ void agent_state::try_now() {
   trying = true;
   if (gate)
     return join();
-  self->request(setup.dialler, rules.request_timeout, caf::connect_atom_v)
+  if (!dialler) {
+    dialler = setup.spawn_dialler(self->address());
+    self->monitor(dialler);
+  }
+  self->request(dialler, rules.request_timeout, caf::connect_atom_v)
     .then(
       [this](const gate_actor& found) {
         gate = found;
@@ -98,7 +103,7 @@ void agent_state::joined(const msg<wire::RunDefinition>& m, const broker_actor& 
   attempts = 0;
   over = false;
   tell("joined the run" + std::string{data ? "" : "; rows are fetched from the coordinator"});
-  node = spawn_node(self->system(), broker, sampler, {setup.cluster, setup.name, run, data, setup.workers, true}, rules);
+  node = spawn_node(self->system(), self->address(), broker, sampler, {setup.cluster, setup.name, run, data, setup.workers, true}, rules);
   self->monitor(node);
 }
 
@@ -143,6 +148,8 @@ void agent_state::on_down(const caf::down_msg& down) {
   } else if (node && down.source == node.address()) {
     node = nullptr;
     on_node_down(down.reason);
+  } else if (dialler && down.source == dialler.address()) {
+    dialler = nullptr;
   }
 }
 
@@ -184,11 +191,9 @@ void agent_state::stop() {
     .then([](std::uint32_t) {}, [this](caf::error&) { end(caf::exit_reason::normal); });
 }
 
+/// Its children follow.
 void agent_state::end(const caf::error& why) {
   stopping = true;
-  if (node)
-    self->send_exit(node, caf::exit_reason::user_shutdown);
-  self->send_exit(setup.dialler, caf::exit_reason::user_shutdown);
   self->quit(why);
 }
 

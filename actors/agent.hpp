@@ -10,7 +10,8 @@ struct agent_setup {
   std::string cluster, name;
   std::uint32_t workers = 1;
   bool once = false;      // end when the run is over, instead of waiting for the next one
-  dialler_actor dialler;  // finds the gate
+  /// Who finds the gate: ends with its parent, and is spawned again when it dies.
+  std::function<dialler_actor(const caf::actor_addr& parent)> spawn_dialler;
   /// The data of a run, if this machine has it: null if it has not. Called by the agent's own thread.
   std::function<caf::expected<data_ptr>(const model::run_definition&)> find_data = {};
   /// For people: "joined", ... Called by the agent's own thread.
@@ -18,7 +19,8 @@ struct agent_setup {
 };
 
 /// Ends with exit_reason::normal when it was drained, stopped, or the run is over (`once`); else with what no new attempt mends:
-/// ec::protocol (another build or cluster), ec::kernel_unavailable, ec::data_mismatch, ec::gave_up.
+/// ec::protocol (another build or cluster), ec::kernel_unavailable, ec::data_mismatch, ec::gave_up. Its node and dialler end with it,
+/// whatever happened to it; its process then starts anew.
 agent_actor spawn_agent(caf::actor_system& system, agent_setup setup, const policy& rules);
 
 } // namespace enn::actors

@@ -188,9 +188,9 @@ void driver_state::on_version(const version_ptr& v, const msg<wire::Progress>& m
   next_step();
 }
 
-/// Those that make a step or a prediction did their duty; the recorder and the checkpointer are asked themselves.
+/// Those that make a step or a prediction, or stand by, did their duty; the recorder and the checkpointer are asked themselves.
 void driver_state::on_progress() {
-  for (auto child : {sampler_rank, broker_rank, node_rank})
+  for (auto child : {gate_rank, sampler_rank, broker_rank, node_rank})
     supervised->did_duty(child);
 }
 

@@ -51,7 +51,7 @@ std::vector<children::recipe> table_of(caf::scheduled_actor* driver, driver_chil
     if (request.workers == 0)
       return node_actor{};
     node_setup setup{request.cluster, std::string{local_name}, means.start.run, request.data, request.workers};
-    return spawn_node(system, handles.broker, handles.sampler, std::move(setup), rules);
+    return spawn_node(system, driver->address(), handles.broker, handles.sampler, std::move(setup), rules);
   });
   node.shutdown = shutdown_of(rules, 2);
   node.mendable = {ec::gave_up}; // of its supervisor: another one may do better

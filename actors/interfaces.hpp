@@ -195,7 +195,7 @@ using broker_actor = caf::typed_actor<
   // From itself, at every beat: who is silent, which leases are late.
   caf::reacts_to<caf::tick_atom>>;
 
-/// AGENT: keeps a node process in the run of its coordinator.
+/// AGENT: keeps a node process in the run of its coordinator; supervises its dialler and its node. Its process ends with it.
 using agent_actor = caf::typed_actor<
   // From itself: try to join.
   caf::reacts_to<restart_atom>,

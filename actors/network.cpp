@@ -248,8 +248,10 @@ void dialler_state::introduced(answer promise, const caf::strong_actor_ptr& gate
     promise.deliver(caf::actor_cast<gate_actor>(gate));
 }
 
-dialler_actor::behavior_type dialler(dialler_ptr self, const caf::expected<tls>& guard, address at, std::chrono::milliseconds limit) {
+dialler_actor::behavior_type dialler(dialler_ptr self, const caf::actor_addr& parent, const caf::expected<tls>& guard, address at,
+                                     std::chrono::milliseconds limit) {
   use_log(self);
+  follow(self, parent);
   auto& st = self->state;
   st.self = self;
   st.at = std::move(at);
@@ -308,9 +310,9 @@ caf::expected<address> listener::publish(const gate_actor& gate) {
   return at_;
 }
 
-dialler_actor spawn_dialler(caf::actor_system& system, const serialization::credentials& own, address at,
+dialler_actor spawn_dialler(caf::actor_system& system, const caf::actor_addr& parent, const serialization::credentials& own, address at,
                             std::chrono::milliseconds limit) {
-  return system.spawn<caf::detached>(dialler, tls::make(own), std::move(at), limit);
+  return system.spawn<caf::detached>(dialler, parent, tls::make(own), std::move(at), limit);
 }
 
 } // namespace enn::actors

@@ -33,8 +33,9 @@ private:
   std::shared_ptr<doorkeeper> keeper_; // shared with the gate, which may end first or last
 };
 
-/// Finds the gate at this address; every attempt takes at most about `limit`, one at a time. It has a thread of its own.
-dialler_actor spawn_dialler(caf::actor_system& system, const serialization::credentials& own, address at,
+/// Finds the gate at this address; every attempt takes at most about `limit`, one at a time. It has a thread of its own, and ends
+/// when its parent ends.
+dialler_actor spawn_dialler(caf::actor_system& system, const caf::actor_addr& parent, const serialization::credentials& own, address at,
                             std::chrono::milliseconds limit);
 
 } // namespace enn::actors

@@ -30,6 +30,7 @@ using self_ptr = node_actor::stateful_pointer<node_state>;
 struct node_state {
   static inline const char* name = "node";
   self_ptr self = nullptr;
+  caf::actor_addr parent;
   broker_actor broker;
   sampler_actor sampler;
   node_setup setup;
@@ -258,7 +259,7 @@ void node_state::beat() {
 // -- failures and the end ---------------------------------------------------------------------------------------------------
 
 void node_state::on_down(const caf::down_msg& down) {
-  if (down.source == broker.address())
+  if (down.source == parent || down.source == broker.address())
     end(caf::exit_reason::user_shutdown);
   else
     supervised->on_down(down);
@@ -280,16 +281,19 @@ void node_state::end(caf::error why) {
   supervised->stop();
 }
 
-node_actor::behavior_type node(self_ptr self, broker_actor broker, sampler_actor sampler, node_setup setup, policy rules) {
+node_actor::behavior_type node(self_ptr self, caf::actor_addr parent, broker_actor broker, sampler_actor sampler, node_setup setup,
+                               policy rules) {
   use_log(self);
   auto& st = self->state;
   st.self = self;
+  st.parent = std::move(parent);
   st.broker = std::move(broker);
   st.sampler = std::move(sampler);
   st.limits = serialization::bounds_of(*setup.run);
   st.setup = std::move(setup);
   st.rules = std::move(rules);
   st.rows = row_cache{st.rules.row_cache_bytes};
+  self->monitor(st.parent);
   self->monitor(st.broker);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
@@ -319,8 +323,9 @@ node_actor::behavior_type node(self_ptr self, broker_actor broker, sampler_actor
 
 } // namespace
 
-node_actor spawn_node(caf::actor_system& system, broker_actor broker, sampler_actor sampler, node_setup setup, const policy& rules) {
-  return spawn_scheduled(system, rules, node, std::move(broker), std::move(sampler), std::move(setup), rules);
+node_actor spawn_node(caf::actor_system& system, caf::actor_addr parent, broker_actor broker, sampler_actor sampler, node_setup setup,
+                      const policy& rules) {
+  return spawn_scheduled(system, rules, node, std::move(parent), std::move(broker), std::move(sampler), std::move(setup), rules);
 }
 
 } // namespace enn::actors

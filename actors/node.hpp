@@ -13,8 +13,9 @@ struct node_setup {
   bool remote = false;       // broker and sampler are in another process: bulk goes in pieces
 };
 
-/// Enlists at the broker and ends when it ends, after its supervisor: with exit_reason::normal if the broker told it to leave,
-/// else with what went wrong. The caller monitors it.
-node_actor spawn_node(caf::actor_system& system, broker_actor broker, sampler_actor sampler, node_setup setup, const policy& rules);
+/// Enlists at the broker and ends when it or the parent ends, after its supervisor: with exit_reason::normal if the broker told it to
+/// leave, else with what went wrong. The parent monitors it.
+node_actor spawn_node(caf::actor_system& system, caf::actor_addr parent, broker_actor broker, sampler_actor sampler, node_setup setup,
+                      const policy& rules);
 
 } // namespace enn::actors

@@ -52,6 +52,8 @@ caf::expected<void> wait_for(session& s, const actors::agent_actor& agent) {
   }
   if (told)
     return fail(ec::interrupted, "stopped; its leases were finished or given back");
+  if (reason && code_of(reason) == ec::none) // an exception
+    return fail(ec::gave_up, "the agent of this node failed: " + text_of(reason));
   return reason ? caf::expected<void>{reason} : caf::expected<void>{caf::unit};
 }
 
@@ -68,7 +70,9 @@ caf::expected<void> start(const node_options& o) {
   setup.name = o.name.empty() ? serialization::machine_name() + "-" + std::to_string(::getpid()) : o.name;
   setup.workers = o.workers > 0 ? static_cast<std::uint32_t>(o.workers) : model::describe_machine().cores;
   setup.once = o.once;
-  setup.dialler = actors::spawn_dialler(s.system(), meeting->own, meeting->at, rules.dial_timeout);
+  setup.spawn_dialler = [&s, to = *meeting, limit = rules.dial_timeout](const caf::actor_addr& agent) {
+    return actors::spawn_dialler(s.system(), agent, to.own, to.at, limit);
+  };
   setup.find_data = [path = o.data](const model::run_definition& run) { return find_data(run, path); };
   auto name = setup.name;
   setup.tell = [name](const std::string& text) {
@@ -95,7 +99,7 @@ caf::expected<Answer> ask(const node_options& o, const Request&... request) {
   session s{true};
   actors::policy rules;
   caf::scoped_actor self{s.system()};
-  auto dialler = actors::spawn_dialler(s.system(), meeting->own, meeting->at, rules.dial_timeout);
+  auto dialler = actors::spawn_dialler(s.system(), self->address(), meeting->own, meeting->at, rules.dial_timeout);
   caf::expected<Answer> result{fail(ec::unavailable, "no answer")};
   auto failed = [&](caf::error& e) { result = e == caf::sec::request_timeout ? fail(ec::unavailable, "no answer from " + to_string(meeting->at)) : e; };
   self->request(dialler, rules.request_timeout, caf::connect_atom_v)
@@ -104,7 +108,6 @@ caf::expected<Answer> ask(const node_options& o, const Request&... request) {
         self->request(gate, rules.request_timeout, request...).receive([&](const Answer& a) { result = a; }, failed);
       },
       failed);
-  self->send_exit(dialler, caf::exit_reason::user_shutdown);
   return result;
 }
 

@@ -24,6 +24,7 @@ struct actors_broker : ::testing::Test {
                                      first_version(*t.run), rules);
   std::vector<std::pair<std::uint64_t, lease>> leases; // with epochs
   std::vector<version_ptr> versions;
+  int dismissals = 0;
   caf::error reason;
   bool ended = false;
 
@@ -57,7 +58,7 @@ struct actors_broker : ::testing::Test {
           ASSERT_TRUE(l);
           leases.emplace_back(epoch, *l);
         },
-        [&](fence_atom, std::uint64_t) {}, [&](note_atom, const std::string&, const std::string&) {},
+        [&](fence_atom, std::uint64_t) {}, [&](leave_atom) { ++dismissals; }, [&](note_atom, const std::string&, const std::string&) {},
         [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
         [&](caf::down_msg& down) {
           ended = true;
@@ -147,6 +148,29 @@ TEST_F(actors_broker, ignores_stale_epochs_and_stale_tasks) {
   EXPECT_FALSE(ended);
 }
 
+TEST_F(actors_broker, counts_the_failure_of_an_attempt_once) {
+  rules.lease_attempts = 2;
+  start_again(t);
+  auto epoch = enlist();
+  advance(epoch, 4);
+  auto lost = leases[1].second;
+  auto say_failed = [&](std::uint64_t under, const lease& l) {
+    self->send(broker, failed_atom_v, under, serialization::write(serialization::failure{l.task, l.index, l.attempt, "a crash"}));
+    settle();
+  };
+  leases.clear();
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{4});
+  for (int i = 0; i < 3; ++i) // as on connections that broke
+    say_failed(epoch, lost);
+  EXPECT_FALSE(ended) << text_of(reason);
+  ASSERT_EQ(leases.size(), 1u) << "it was issued again once";
+  EXPECT_EQ(leases[0].second.index, lost.index);
+  EXPECT_EQ(leases[0].second.attempt, lost.attempt + 1);
+  say_failed(epoch, leases[0].second);
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(code_of(reason), ec::gave_up);
+}
+
 TEST_F(actors_broker, stops_when_two_results_differ_and_nobody_else_can_decide) {
   auto epoch = enlist();
   advance(epoch, 4);
@@ -163,27 +187,29 @@ TEST_F(actors_broker, stops_when_two_results_differ_and_nobody_else_can_decide) 
 struct other_node {
   caf::scoped_actor self;
   std::uint64_t epoch = 0;
-  bool expelled = false;
+  bool expelled = false, dismissed = false;
   std::vector<lease> leases;
   explicit other_node(caf::actor_system& system) : self{system, true} {}
+
+  void join(const broker_actor& broker, caf::scheduler::test_coordinator& sched, const serialization::enlistment& hello) {
+    auto handle =
+      self->request(broker, std::chrono::seconds{1}, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
+    sched.run();
+    handle.receive([&](std::uint64_t e) { epoch = e; }, [](caf::error&) {});
+  }
 
   void settle(const serialization::bounds& limits) {
     while (self->has_next_message())
       self->receive(
         [&](lease_atom, std::uint64_t, const msg<wire::Lease>& m) { leases.push_back(*serialization::read(m, limits)); },
-        [&](fence_atom, std::uint64_t) { epoch = 0; },
+        [&](fence_atom, std::uint64_t) { epoch = 0; }, [&](leave_atom) { dismissed = true; },
         [&](caf::exit_msg& m) { expelled = code_of(m.reason) == ec::not_reproducible; });
   }
 };
 
 TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
   other_node nodes[3]{other_node{system}, other_node{system}, other_node{system}};
-  auto join = [&](other_node& n) {
-    auto hello = serialization::write(serialization::enlist("local", "b", 1, t.run->kernels));
-    auto handle = n.self->request(broker, std::chrono::seconds{1}, enlist_atom_v, hello, caf::actor_cast<node_actor>(n.self));
-    sched.run();
-    handle.receive([&](std::uint64_t e) { n.epoch = e; }, [](caf::error&) {});
-  };
+  auto join = [&](other_node& n) { n.join(broker, sched, serialization::enlist("local", "b", 1, t.run->kernels)); };
   auto say = [&](other_node& n, const block& b) {
     self->send(broker, done_atom_v, n.epoch, serialization::write(b));
     settle();
@@ -217,6 +243,24 @@ TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
     say(nodes[2], answer(nodes[2].leases[index], 1));
   EXPECT_EQ(versions.size(), 1u);
   EXPECT_FALSE(ended);
+}
+
+TEST_F(actors_broker, dismisses_a_drained_node_again_when_it_enlists_again_but_not_its_namesake) {
+  enlist();
+  caf::anon_send(broker, drain_atom_v, std::string{"a"}, false);
+  settle();
+  EXPECT_EQ(dismissals, 1);
+  auto newer = enlist(); // it was taken for dead before it heard
+  advance(newer, 4);
+  EXPECT_EQ(dismissals, 2);
+  EXPECT_TRUE(leases.empty());
+  other_node namesake{system};
+  namesake.join(broker, sched, serialization::enlist("local", "a", 1, t.run->kernels));
+  self->send(broker, credit_atom_v, namesake.epoch, std::uint32_t{4});
+  settle();
+  namesake.settle(limits);
+  EXPECT_EQ(namesake.leases.size(), 4u);
+  EXPECT_FALSE(namesake.dismissed);
 }
 
 /// A step that makes nonfinite weights makes no version: whoever has one has finite weights.

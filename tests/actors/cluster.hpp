@@ -5,6 +5,7 @@
 #include "link.hpp"
 
 #include <enn/actors/agent.hpp>
+#include <enn/actors/spawn.hpp>
 
 #include <map>
 #include <set>
@@ -15,6 +16,7 @@ struct node_plan {
   std::string name;
   std::uint32_t workers = 1;
   bool has_data = true;
+  bool again = false; // it is started again when its agent fails, as by systemd
 };
 
 class cluster {
@@ -69,15 +71,15 @@ public:
   // -- what happens to it: nodes count from 1 ---------------------------------------------------------------------------
 
   std::size_t start_node(const node_plan& plan, bool once) {
-    processes_.emplace_back();
+    processes_.emplace_back().plan = plan;
     auto i = processes_.size() - 1;
     inside(i, [&] {
       agent_setup setup;
       setup.cluster = "local";
       setup.name = plan.name;
       setup.workers = plan.workers;
-      setup.once = once;
-      setup.dialler = caf::actor_cast<dialler_actor>(system_.spawn([this, i](caf::event_based_actor* self) { return dialler(self, i); }));
+      setup.once = processes_[i].once = once;
+      setup.spawn_dialler = [this, i](const caf::actor_addr& parent) { return spawn_dialler(parent, i); };
       if (plan.has_data)
         setup.find_data = [this](const model::run_definition&) { return caf::expected<data_ptr>{data_}; };
       processes_[i].agent = spawn_agent(system_, std::move(setup), rules_);
@@ -91,6 +93,7 @@ public:
   void stop_node(std::size_t node) { caf::anon_send(processes_[node].agent, stop_atom_v); }
 
   void drain(const std::string& name) { caf::anon_send(published_, drain_atom_v, name, false); }
+  void ask_for_status() { caf::anon_send(published_, status_atom_v); }
 
   /// The coordinator learns of it later.
   void kill_node(std::size_t node, milliseconds noticed_after) {
@@ -134,6 +137,8 @@ private:
   struct process {
     std::vector<caf::actor_addr> actors;
     std::vector<std::shared_ptr<link>> links;
+    node_plan plan = {};
+    bool once = false;
     agent_actor agent = {}; // null: it ended, or never was
     timeline::time frozen_until, unreachable_until;
   };
@@ -239,8 +244,14 @@ private:
     for (std::size_t i = 1; i < processes_.size(); ++i)
       if (processes_[i].agent && processes_[i].agent.address() == down.source) {
         processes_[i].agent = nullptr;
-        if (down.reason && down.reason != caf::exit_reason::normal)
+        if (down.reason) {
           complaints.push_back("the agent of node process " + std::to_string(i) + " ended: " + caf::to_string(down.reason));
+          if (processes_[i].plan.again)
+            times_.after(milliseconds{1000}, [this, i] {
+              if (!is_over())
+                start_node(processes_[i].plan, processes_[i].once);
+            });
+        }
         for (auto& l : processes_[i].links) // the process ends with its agent, when its other actors have ended
           times_.after(milliseconds{200}, [l] { l->cut(milliseconds{0}, milliseconds{0}); });
       }
@@ -248,22 +259,31 @@ private:
 
   // -- connections ------------------------------------------------------------------------------------------------------------
 
-  struct dialled {
+  struct dialler_state {
+    static inline const char* name = "dialler";
     std::deque<caf::typed_response_promise<gate_actor>> waiting;
   };
 
-  caf::behavior dialler(caf::event_based_actor* self, std::size_t node) {
-    auto calls = std::make_shared<dialled>();
+  dialler_actor spawn_dialler(const caf::actor_addr& parent, std::size_t node) {
+    return caf::actor_cast<dialler_actor>(spawn_scheduled(system_, rules_, [=, this](caf::stateful_actor<dialler_state>* self) {
+      use_log(self);
+      follow(self, parent);
+      return dialler(self, node);
+    }));
+  }
+
+  caf::behavior dialler(caf::stateful_actor<dialler_state>* self, std::size_t node) {
     return {[=, this](caf::connect_atom) -> caf::result<gate_actor> {
-              calls->waiting.push_back(self->make_response_promise<gate_actor>());
+              self->state.waiting.push_back(self->make_response_promise<gate_actor>());
               auto away = times_.now() < processes_[node].unreachable_until;
               self->delayed_send(self, away ? rules_.dial_timeout : traffic_.between(1, 100), caf::tick_atom_v);
-              return calls->waiting.back();
+              return self->state.waiting.back();
             },
             [=, this](caf::tick_atom) {
               auto found = connect(node);
-              found ? calls->waiting.front().deliver(caf::actor_cast<gate_actor>(*found)) : calls->waiting.front().deliver(found.error());
-              calls->waiting.pop_front();
+              auto& next = self->state.waiting.front();
+              found ? next.deliver(caf::actor_cast<gate_actor>(*found)) : next.deliver(found.error());
+              self->state.waiting.pop_front();
             }};
   }
 

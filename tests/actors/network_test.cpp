@@ -249,10 +249,9 @@ protected:
   caf::expected<gate_actor> dial(const credentials& own, const address& at, std::chrono::milliseconds limit = 60s) {
     caf::scoped_actor self{here.system};
     caf::expected<gate_actor> found{caf::sec::runtime_error};
-    auto dialler = spawn_dialler(here.system, own, at, limit);
+    auto dialler = spawn_dialler(here.system, self->address(), own, at, limit);
     self->request(dialler, caf::infinite, caf::connect_atom_v)
       .receive([&](const gate_actor& gate) { found = gate; }, [&](caf::error& e) { found = std::move(e); });
-    self->send_exit(dialler, caf::exit_reason::user_shutdown);
     return found;
   }
 
@@ -329,7 +328,7 @@ TEST_F(NetworkTest, a_connection_that_CAF_gives_up_before_the_introduction_is_ma
   auto [listening, to] = bound();
   ASSERT_EQ(::listen(listening.get(), 8), 0);
   caf::scoped_actor self{here.system};
-  auto dialler = spawn_dialler(here.system, own, to, 60s);
+  auto dialler = spawn_dialler(here.system, self->address(), own, to, 60s);
   self->send(dialler, caf::connect_atom_v);
   std::vector<descriptor> silent;
   for (int i = 0; i < 2; ++i) { // both are trusted, and then hear nothing
@@ -342,7 +341,6 @@ TEST_F(NetworkTest, a_connection_that_CAF_gives_up_before_the_introduction_is_ma
     silent.push_back(std::move(socket));
   }
   listening = descriptor{};
-  self->send_exit(dialler, caf::exit_reason::user_shutdown);
 }
 
 TEST_F(NetworkTest, a_port_lives_as_long_as_its_gate_and_can_get_another) {

@@ -18,7 +18,8 @@ struct actors_node : ::testing::Test {
 
   node_actor spawn(run_ptr run) {
     node_setup setup{"local", "a", std::move(run), t.data, 2};
-    auto node = spawn_node(system, caf::actor_cast<broker_actor>(self), caf::actor_cast<sampler_actor>(self), std::move(setup), rules);
+    auto node = spawn_node(system, self.address(), caf::actor_cast<broker_actor>(self), caf::actor_cast<sampler_actor>(self),
+                           std::move(setup), rules);
     self->monitor(node);
     sched.run();
     return node;

@@ -256,6 +256,18 @@ TEST_F(actors_children, that_are_deaf_are_killed_after_their_shutdown_time) {
   expect({"end b, killed", "end a", "ended"});
 }
 
+/// As a worker whose deadline passes while its supervisor ends.
+TEST_F(actors_children, that_fail_while_they_are_waited_for_are_waited_for_all_the_same) {
+  supervise(strategy::one_for_one, "b");
+  diary.clear();
+  stop();
+  supervised->fail(1, caf::make_error(caf::sec::runtime_error, std::string{"no answer before the deadline"}));
+  expect({"end c", "end a"});
+  pass(milliseconds{100});
+  expect({"end b, killed", "ended"});
+  EXPECT_FALSE(gave_up);
+}
+
 TEST_F(actors_children, that_cannot_even_be_killed_are_left_alone) {
   caf::scoped_actor stuck{system}; // takes no message
   supervise(strategy::rest_for_one, [&](std::size_t i) {
@@ -361,6 +373,27 @@ TEST_F(actors_escalation, of_each_child_of_the_driver_comes_to_a_clean_end) {
   expect_escalation<std::int64_t>("sampler", 4, {"sampler failed 4 times", "injected fault at"});
   expect_escalation<version_ptr, bool>("checkpointer", 4, {"checkpointer failed 4 times", "injected fault at"});
   expect_escalation<msg<wire::Progress>>("recorder", 4, {"recorder failed 4 times", "injected fault at"});
+}
+
+/// More often than it may without a step.
+TEST_F(actors_escalation, forgets_the_faults_of_a_gate_with_every_step) {
+  auto request = request_for(t, fresh_folder("run"), 1);
+  gate_actor gate;
+  request.publish = [&](const gate_actor& g) {
+    gate = g;
+    return caf::expected<void>{caf::unit};
+  };
+  std::uint64_t kills = 0;
+  simulation world{1};
+  auto outcome = world.run(std::move(request), [&](std::uint64_t, const driver_actor&) {
+    if (world.steps > kills) {
+      ++kills;
+      caf::anon_send_exit(gate, caf::exit_reason::kill);
+    }
+  });
+  EXPECT_GT(kills, policy{}.child_faults + 1);
+  ASSERT_FALSE(outcome.error) << text_of(outcome.error);
+  EXPECT_TRUE(same_bits(outcome, reference));
 }
 
 } // namespace

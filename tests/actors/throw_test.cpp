@@ -1,10 +1,7 @@
 // Every handler of every actor but the driver throws, and the run does not notice: same weights, run state and losses.
-#include "fixture.hpp"
+#include "cluster.hpp"
 
 #include <enn/actors/sampler.hpp>
-
-#include <map>
-#include <set>
 
 namespace enn::actors::test {
 namespace {
@@ -13,7 +10,7 @@ using caf::type_erased_tuple;
 
 /// One signature of an actor's interface.
 struct handler {
-  std::string actor, signature;
+  std::string actor, name; // the name: actor, first atom, how many of both there are before
   bool (*takes)(const type_erased_tuple&);
 };
 
@@ -32,18 +29,23 @@ bool takes(const type_erased_tuple& m) {
 }
 
 template <class Atom, class... Ts, class Result>
-handler handler_of(const std::string& actor, caf::typed_mpi<caf::detail::type_list<Atom, Ts...>, Result>*) {
-  return {actor, caf::to_string(Atom::value), &takes<Atom, Ts...>};
+void add_handler(std::vector<handler>& all, const std::string& actor, caf::typed_mpi<caf::detail::type_list<Atom, Ts...>, Result>*) {
+  auto name = actor + ' ' + caf::to_string(Atom::value) + ' ';
+  auto before = std::count_if(all.begin(), all.end(), [&](const handler& h) { return h.name.starts_with(name); });
+  all.push_back({actor, name + std::to_string(before), &takes<Atom, Ts...>});
 }
 
 template <class... Signatures>
 void add_handlers(std::vector<handler>& all, const std::string& actor, caf::typed_actor<Signatures...>*) {
-  (all.push_back(handler_of(actor, static_cast<Signatures*>(nullptr))), ...);
+  (add_handler(all, actor, static_cast<Signatures*>(nullptr)), ...);
 }
 
 /// Straight from interfaces.hpp: a handler that is added there is in this list.
 std::vector<handler> all_handlers() {
   std::vector<handler> all;
+  add_handlers(all, "gate", static_cast<gate_actor*>(nullptr));
+  add_handlers(all, "agent", static_cast<agent_actor*>(nullptr));
+  add_handlers(all, "dialler", static_cast<dialler_actor*>(nullptr));
   add_handlers(all, "recorder", static_cast<recorder_actor*>(nullptr));
   add_handlers(all, "checkpointer", static_cast<checkpointer_actor*>(nullptr));
   add_handlers(all, "sampler", static_cast<sampler_actor*>(nullptr));
@@ -52,6 +54,15 @@ std::vector<handler> all_handlers() {
   add_handlers(all, "supervisor", static_cast<supervisor_actor*>(nullptr));
   add_handlers(all, "worker", static_cast<worker_actor*>(nullptr));
   return all;
+}
+
+/// Those that a run of one process has no use for.
+const std::set<std::string> of_clusters{
+  "gate join 0", "gate status 0", "gate drain 0", "gate serve 0", "agent restart 0", "agent leave 0", "agent stop 0", "dialler connect 0",
+  "sampler rows 2", "node leave 0", "node fetch 0", "broker offer 0", "broker status 0", "broker drain 0"};
+
+bool reaches(const handler& h, std::string_view actor, const caf::mailbox_element& m) {
+  return actor == h.actor && !m.mid.is_response() && h.takes(m.content());
 }
 
 /// What came out, in a form that can be compared.
@@ -91,6 +102,34 @@ struct actors_throw : ::testing::Test {
     return r;
   }
 
+  /// A coordinator and three node processes: one is drained, one is stopped, one stays and has no data. Those that fail are started
+  /// again, as by systemd.
+  result run_cluster(std::uint64_t seed, throw_plan plan, std::uint32_t intensity = 10) {
+    policy rules = quick();
+    rules.worker_faults = rules.supervisor_faults = rules.child_faults = rules.lease_attempts = intensity;
+    rules.bulk_bytes = 1000; // gradients are larger
+    rules.faults = [](std::uint64_t, const serialization::lease& l) { return l.step == 2 && l.index == 1 && l.attempt == 0; };
+    rules.throwing = std::move(plan);
+    auto request = request_for(t, fresh_folder("cluster"), 1);
+    auto folder = request.folder;
+    cluster c{seed, {}, std::move(rules)};
+    c.start_node({"drained", 1, true, true}, true);
+    c.start_node({"stays", 1, false, true}, true);
+    auto stopped = c.start_node({"stopped", 1, true, true}, true);
+    c.times().after(milliseconds{500}, [&] { c.ask_for_status(); });
+    c.times().after(milliseconds{800}, [&] { c.drain("drained"); });
+    c.times().after(milliseconds{1100}, [&] {
+      if (c.is_up(stopped))
+        c.stop_node(stopped);
+    });
+    auto outcome = c.run(std::move(request), milliseconds{600000});
+    EXPECT_TRUE(outcome) << "no outcome, seed " << seed;
+    EXPECT_TRUE(c.everybody_ends(milliseconds{100000})) << "actors are left, seed " << seed;
+    for (const auto& text : c.complaints)
+      EXPECT_NE(text.find("injected fault"), std::string::npos) << text;
+    return {outcome.value_or(run_outcome{}), losses_of(folder), {}};
+  }
+
   static bool what_trains(duty what) { return what == duty::train; }
 
   /// So that handlers for failures have something to do: a lease fails on two workers, deadlines are looked at in every pause.
@@ -113,16 +152,10 @@ struct actors_throw : ::testing::Test {
 
 /// Once for each handler, the first time that it is called, and later times.
 TEST_F(actors_throw, in_any_handler_changes_no_bit) {
-  const std::set<std::string> unreached{
-    "sampler rows 2", // raw rows: the test below asks for them
-    "node leave 0", "node fetch 0", "broker offer 0", "broker status 0", "broker drain 0"}; // only where nodes are remote
   std::map<duty, result> undisturbed;
   for (auto what : {duty::train, duty::predict, duty::evaluate})
     undisturbed[what] = run(what, 0, {});
-  std::map<std::string, int> of_name;
   for (const auto& h : all_handlers()) {
-    auto which = h.actor + ' ' + h.signature;
-    which += ' ' + std::to_string(of_name[which]++);
     std::uint64_t thrown = 0;
     for (auto what : {duty::train, duty::predict, duty::evaluate})
       for (std::uint64_t seed : {0, 1, 2, 3}) {
@@ -130,14 +163,46 @@ TEST_F(actors_throw, in_any_handler_changes_no_bit) {
         auto r = run(what, seed, [&](std::string_view actor, const caf::mailbox_element& m) {
           if (actor == "supervisor" && takes<lease_atom, msg<wire::Lease>, weights_ptr, rows_ptr>(m.content()) && ++leases == 3)
             return throws::at_once; // so that a node starts one again
-          bool now = actor == h.actor && !m.mid.is_response() && h.takes(m.content()) && calls++ == seed * seed;
+          bool now = reaches(h, actor, m) && calls++ == seed * seed;
           thrown += now;
           return !now ? throws::not_at_all : seed % 2 == 0 ? throws::at_once : throws::at_last;
         });
-        ASSERT_NO_FATAL_FAILURE(expect_same(r, undisturbed[what], which + ", order " + std::to_string(seed)));
+        ASSERT_NO_FATAL_FAILURE(expect_same(r, undisturbed[what], h.name + ", order " + std::to_string(seed)));
       }
-    EXPECT_EQ(thrown > 0, !unreached.contains(which)) << which << " threw " << thrown << " times";
+    EXPECT_EQ(thrown > 0, !of_clusters.contains(h.name)) << h.name << " threw " << thrown << " times";
   }
+}
+
+/// Once for each handler, whenever it is called in the undisturbed run.
+TEST_F(actors_throw, in_any_handler_of_a_cluster_changes_no_bit) {
+  auto handlers = all_handlers();
+  std::set<std::string> reached;
+  for (std::uint64_t seed : {1, 2, 3}) {
+    dice draw{seed, "throws"};
+    std::vector<std::uint64_t> usual(handlers.size());
+    auto undisturbed = run_cluster(seed, [&](std::string_view actor, const caf::mailbox_element& m) {
+      for (std::size_t i = 0; i < handlers.size(); ++i)
+        usual[i] += reaches(handlers[i], actor, m);
+      return throws::not_at_all;
+    });
+    ASSERT_NO_FATAL_FAILURE(expect_same(undisturbed, reference, "undisturbed"));
+    for (std::size_t i = 0; i < handlers.size(); ++i) {
+      if (usual[i] == 0)
+        continue;
+      reached.insert(handlers[i].name);
+      std::uint64_t calls = 0, thrown = 0, chosen = draw.below(usual[i]);
+      auto how = draw.chance(0.5) ? throws::at_once : throws::at_last;
+      auto r = run_cluster(seed, [&](std::string_view actor, const caf::mailbox_element& m) {
+        bool now = reaches(handlers[i], actor, m) && calls++ == chosen;
+        thrown += now;
+        return now ? how : throws::not_at_all;
+      });
+      ASSERT_NO_FATAL_FAILURE(expect_same(r, reference, handlers[i].name + ", seed " + std::to_string(seed)));
+      EXPECT_EQ(thrown, 1u) << handlers[i].name;
+    }
+  }
+  for (const auto& name : of_clusters)
+    EXPECT_TRUE(reached.contains(name)) << name;
 }
 
 /// Nobody asks for raw rows yet in a run of one process.
@@ -162,13 +227,14 @@ TEST_F(actors_throw, at_any_time_changes_no_bit) {
   int all = 0;
   for (std::uint64_t seed = 1; seed <= 150 || (all < 1000 && seed <= 1000); ++seed) {
     std::uint64_t calls = 0;
-    auto r = run(duty::train, seed, [&](std::string_view actor, const caf::mailbox_element& m) {
+    auto plan = [&](std::string_view actor, const caf::mailbox_element& m) {
       bool now = kernels::random_uniform({.seed = seed, .step = calls++}, 0) < 0.01f;
       thrown[std::string{actor}] += now;
       answers[std::string{actor}] += now && m.mid.is_response();
       all += now;
       return !now ? throws::not_at_all : calls % 2 == 0 ? throws::at_once : throws::at_last;
-    }, 1000);
+    };
+    auto r = seed % 3 == 0 ? run_cluster(seed, plan, 1000) : run(duty::train, seed, plan, 1000);
     ASSERT_NO_FATAL_FAILURE(expect_same(r, reference, "seed " + std::to_string(seed)));
   }
   std::set<std::string> actors;

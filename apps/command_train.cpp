@@ -175,6 +175,10 @@ public:
 private:
   caf::expected<void> publish(session& s, const actors::gate_actor& gate) {
     auto at = listener_->publish(gate);
+    if (!at && meeting_->any_port && !published_) {
+      listener_.emplace(actors::address{meeting_->at.host, 0}, meeting_->own);
+      at = listener_->publish(gate);
+    }
     if (!at)
       return at.error();
     if (auto done = announce(folder_, *at); !done)
@@ -336,8 +340,8 @@ action declare_train(CLI::App& app) {
   app.add_flag("--overwrite", o->overwrite, "If the run's folder holds a run, move that aside first.");
   app.add_option("--processes", o->processes, "Compute in so many node processes of this machine, which are started again when they die; "
                  "run.workers are then those of each.")->check(CLI::Range(0, 256))->type_name("N");
-  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT or PORT. Addresses that other "
-                 "machines can reach need --cluster.")->type_name("ADDRESS:PORT");
+  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT or PORT; port 0 is any free one, "
+                 "which the run keeps. Addresses that other machines can reach need --cluster.")->type_name("ADDRESS:PORT");
   app.add_option("--cluster", o->cluster, "This machine's folder of enn cluster init.")->type_name("FOLDER");
   app.add_flag("--coordinator-only", o->coordinator_only, "Compute nothing in this process; with --nodes.");
   app.add_flag("--restart", o->restart, "Begin the run, or go on with it if its folder holds it; and start training again, from the last good\n"

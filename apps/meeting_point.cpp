@@ -31,6 +31,11 @@ caf::expected<serialization::credentials> credentials_of_run(const fs::path& run
   return serialization::make_credentials(folder);
 }
 
+caf::expected<actors::address> announced(const fs::path& run) {
+  auto text = serialization::read_file(control_of(run) / "address");
+  return text ? actors::parse_address(text->substr(0, text->find('\n'))) : text.error();
+}
+
 /// Where to listen, if these certificates allow it.
 caf::expected<actors::address> allowed_address(const std::string& where, const std::string& cluster) {
   auto at = actors::parse_address(where);
@@ -58,7 +63,11 @@ caf::expected<meeting_point> open_meeting_point(const std::string& where, const 
   auto own = cluster.empty() ? credentials_of_run(run) : load(cluster);
   if (!own)
     return own.error();
-  return meeting_point{std::move(*at), std::move(*own)};
+  meeting_point result{std::move(*at), std::move(*own)};
+  result.any_port = result.at.port == 0;
+  if (auto last = announced(run); result.any_port && last && last->host == result.at.host)
+    result.at.port = last->port; // where nodes of an earlier process look for this one
+  return result;
 }
 
 caf::expected<void> announce(const fs::path& run, const actors::address& at) {
@@ -69,22 +78,14 @@ caf::expected<void> announce(const fs::path& run, const actors::address& at) {
 
 caf::expected<meeting_point> find_meeting_point(const std::string& where, const std::string& cluster) {
   std::error_code ignored;
-  auto text = where;
   bool folder = fs::is_directory(where, ignored);
-  if (folder) {
-    auto file = control_of(where) / "address";
-    if (!fs::exists(file, ignored))
-      return fail(ec::bad_usage, where + " is no run with a port: " + file.string() + " is missing; enn train --nodes opens one");
-    auto content = serialization::read_file(file);
-    if (!content)
-      return content.error();
-    text = content->substr(0, content->find('\n'));
-  }
-  auto at = actors::parse_address(text);
+  if (auto file = control_of(where) / "address"; folder && !fs::exists(file, ignored))
+    return fail(ec::bad_usage, where + " is no run with a port: " + file.string() + " is missing; enn train --nodes opens one");
+  auto at = folder ? announced(where) : actors::parse_address(where);
   if (!at)
     return at.error();
   if (cluster.empty() && !folder)
-    return fail(ec::bad_usage, "to reach " + text + " certificates are needed: add --cluster and this machine's folder of "
+    return fail(ec::bad_usage, "to reach " + where + " certificates are needed: add --cluster and this machine's folder of "
                                  "enn cluster init, or give the folder of a run on this machine instead of an address");
   auto own = load(cluster.empty() ? control_of(where) : fs::path{cluster});
   if (!own)

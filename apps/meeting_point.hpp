@@ -11,6 +11,7 @@ namespace enn::apps {
 struct meeting_point {
   actors::address at;
   serialization::credentials own;
+  bool any_port = false; // if that one, of an earlier process of the run, is taken
 };
 
 /// What open_meeting_point() would refuse, before anything is written.

@@ -392,6 +392,10 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
       self->state.note(event, {{"node", node}});
       self->send(self->state.means.observer, note_atom_v, event, node);
     },
+    [=](beat_atom) {
+      if (self->state.at == phase::working)
+        self->send(self->state.means.observer, beat_atom_v);
+    },
     [=](stop_atom) { self->state.stop(); },
     [=](restart_atom, std::uint64_t timer) { self->state.supervised->on_timer(timer); },
     [=](caf::tick_atom) {

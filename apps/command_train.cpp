@@ -225,6 +225,7 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, workforce& other
     say("resume", "from step " + counted(static_cast<std::uint64_t>(step)) + from);
     std::fflush(stdout);
   };
+  request.on_waiting = [&service] { service.advanced("waiting for nodes"); };
   others.join(s, request);
   s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
                         "ended at once; go on with: " + resume_command(folder));

@@ -181,11 +181,12 @@ private:
     }
     if (!at)
       return at.error();
-    if (auto done = announce(folder_, *at); !done)
+    if (auto done = announce(folder_, *at, meeting_->own); !done)
       return done;
     if (std::exchange(published_, true))
       return {};
-    say("nodes", to_string(*at) + "; on this machine: enn node start --join " + shell_word(folder_.string()));
+    say("nodes", to_string(*at) + "; on this machine: enn node start --join " + shell_word(folder_.string())
+                   + cluster_option(folder_, meeting_->own));
     std::fflush(stdout);
     if (processes_ == 0)
       return {};

@@ -197,10 +197,16 @@ TEST(processes, a_certificate_of_another_cluster_gets_nowhere) {
   auto stranger = enn(node(address, "stranger", {"--cluster", (scratch() / "theirs" / "a").string()}));
   EXPECT_NE(stranger.status, 0);
   EXPECT_NE(stranger.err.find("certificate is not a good one of this cluster"), std::string::npos) << stranger.err;
+  auto cluster = [](const char* name) { return enn({"cluster", "show", (scratch() / name).string()}).out.substr(12, 64); };
+  expect_refused(enn(node(run, "lazy")), 2, {"guarded is a run of cluster " + cluster("ours"), "--cluster", (scratch() / "ours" / "a").string()});
+  expect_refused(enn(node(run, "lost", {"--cluster", (scratch() / "theirs" / "a").string()})), 2,
+                 {"guarded is a run of cluster " + cluster("ours"), "theirs/a is of " + cluster("theirs")});
   process member{node(address, "member", {"--cluster", (scratch() / "ours" / "a").string()})};
   expect_done(coordinator, run, expected);
   EXPECT_EQ(times(run, "enlisted", "stranger"), 0u);
   EXPECT_EQ(times(run, "enlisted", "member"), 1u);
+  EXPECT_NE(coordinator.wait().out.find("--join " + run.string() + " --cluster " + (scratch() / "ours" / "a").string() + "\n"),
+            std::string::npos) << coordinator.wait().out;
 }
 
 TEST(processes, a_port_for_others_needs_certificates) {

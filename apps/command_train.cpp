@@ -318,7 +318,7 @@ caf::expected<void> train(const train_options& o) {
   auto others = workforce::make(o, *ready, each);
   if (!others)
     return others.error();
-  say_what_was_found(*ready, workers);
+  say_what_was_found(*ready, o.coordinator_only ? 0 : workers);
   std::fflush(stdout);
   session s{(*others)->connected()};
   auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;

@@ -152,10 +152,12 @@ TEST(processes, nodes_fetch_rows_or_read_the_run_s_own_data) {
   process coordinator{train(run, for_nodes)};
   ASSERT_TRUE(open(run)) << coordinator.err();
   auto refused = enn(node(run, "mistaken", {"--data", other.string()}));
-  EXPECT_NE(refused.status, 0) << refused.out;
-  EXPECT_NE(refused.err.find("other.csv is not what the run was made with"), std::string::npos) << refused.err;
-  process reader{node(run, "reader", {"--data", data_file("data.csv").string()})}, fetcher{node(run, "fetcher", {"--once"})};
+  expect_refused(refused, 3, {"other.csv is not what the run was made with: XXH3-128 ", "; give an exact copy of that file"});
+  expect_refused(enn(node(run, "poor", {"--data", "none.csv"})), 3, {"none.csv: cannot open"});
+  process reader{node(run, "reader", {"--once", "--data", data_file("data.csv").string()})}, fetcher{node(run, "fetcher", {"--once"})};
   expect_done(coordinator, run, expected);
+  EXPECT_EQ(reader.wait().status, 0);
+  EXPECT_NE(reader.wait().out.find("rows are read here"), std::string::npos) << reader.wait().out;
   EXPECT_EQ(fetcher.wait().status, 0);
   EXPECT_NE(fetcher.wait().out.find("rows are fetched from the coordinator"), std::string::npos) << fetcher.wait().out;
   EXPECT_EQ(times(run, "enlisted", "mistaken"), 0u);

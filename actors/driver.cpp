@@ -325,8 +325,15 @@ void driver_state::on_request_error(const caf::error& e) {
 }
 
 void driver_state::note(std::string_view event, std::initializer_list<std::pair<std::string_view, std::string>> details) {
-  if (auto written = events.write(event, means.version ? means.version->state.step : 0, details); !written)
-    end(written.error());
+  auto written = events.write(event, means.version ? means.version->state.step : 0, details);
+  if (written)
+    return;
+  if (at != phase::stopping)
+    return end(written.error());
+  if (outcome.error) // which is worse
+    spdlog::warn("The driver cannot note \"{}\": {}", event, text_of(written.error()));
+  else
+    outcome.error = written.error();
 }
 
 // -- the end ----------------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ void agent_state::joined(const msg<wire::RunDefinition>& m, const broker_actor& 
     return end(taken.error());
   attempts = 0;
   over = false;
-  tell("joined the run" + std::string{data ? "" : "; rows are fetched from the coordinator"});
+  tell("joined the run" + std::string{data ? "; rows are read here" : "; rows are fetched from the coordinator"});
   node = spawn_node(self->system(), self->address(), broker, sampler, {setup.cluster, setup.name, run, data, setup.workers, true}, rules);
   self->monitor(node);
 }

@@ -199,6 +199,8 @@ void broker_state::tick() {
     fence(epoch, "it is silent");
   issue_late_ones();
   issue();
+  if (work && members.empty())
+    self->send(driver, beat_atom_v);
   self->delayed_send(self, rules.beat, caf::tick_atom_v);
 }
 

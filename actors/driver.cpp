@@ -325,8 +325,15 @@ void driver_state::on_request_error(const caf::error& e) {
 }
 
 void driver_state::note(std::string_view event, std::initializer_list<std::pair<std::string_view, std::string>> details) {
-  if (auto written = events.write(event, means.version ? means.version->state.step : 0, details); !written)
-    end(written.error());
+  auto written = events.write(event, means.version ? means.version->state.step : 0, details);
+  if (written)
+    return;
+  if (at != phase::stopping)
+    return end(written.error());
+  if (outcome.error) // which is worse
+    spdlog::warn("The driver cannot note \"{}\": {}", event, text_of(written.error()));
+  else
+    outcome.error = written.error();
 }
 
 // -- the end ----------------------------------------------------------------------------------------------------------------
@@ -391,6 +398,10 @@ driver_actor::behavior_type driver(self_ptr self, run_request request, observer_
     [=](note_atom, const std::string& event, const std::string& node) {
       self->state.note(event, {{"node", node}});
       self->send(self->state.means.observer, note_atom_v, event, node);
+    },
+    [=](beat_atom) {
+      if (self->state.at == phase::working)
+        self->send(self->state.means.observer, beat_atom_v);
     },
     [=](stop_atom) { self->state.stop(); },
     [=](restart_atom, std::uint64_t timer) { self->state.supervised->on_timer(timer); },

@@ -226,6 +226,8 @@ using observer_actor = caf::typed_actor<
   caf::reacts_to<predict_atom, msg<wire::Block>>,
   // A node joined, left, fell silent, ...: (event, name of the node).
   caf::reacts_to<note_atom, std::string, std::string>,
+  // At every beat of the broker while there is work and no node to do it.
+  caf::reacts_to<beat_atom>,
   // The driver's last message, when all its children have ended. *Local.*
   caf::reacts_to<outcome_atom, outcome_ptr>>;
 
@@ -237,6 +239,8 @@ using driver_actor = caf::typed_actor<
   caf::reacts_to<predict_atom, msg<wire::Block>>,
   // From the broker, for the journal: (event, name of the node).
   caf::reacts_to<note_atom, std::string, std::string>,
+  // From the broker, at every beat: it has work, and no node to do it.
+  caf::reacts_to<beat_atom>,
   // From the recorder: this step is in losses.jsonl.
   caf::reacts_to<progress_atom, msg<wire::Progress>>,
   // From the observer: a block of predictions was dealt with.

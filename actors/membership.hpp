@@ -70,6 +70,7 @@ public:
         silent.push_back(e);
     return silent;
   }
+  bool empty() const { return members_.empty(); }
   auto begin() { return members_.begin(); }
   auto end() { return members_.end(); }
 

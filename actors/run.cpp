@@ -14,6 +14,7 @@ run_outcome drive(caf::actor_system& system, run_request request, const on_progr
                   const std::function<void(const msg<wire::Block>&)>& predictions, const std::atomic<bool>* stop) {
   caf::scoped_actor self{system};
   auto on_node = request.on_node;
+  auto on_waiting = request.on_waiting;
   auto driver = spawn_driver(system, std::move(request), caf::actor_cast<observer_actor>(self));
   self->monitor(driver);
   run_outcome outcome;
@@ -31,6 +32,10 @@ run_outcome drive(caf::actor_system& system, run_request request, const on_progr
       [&](note_atom, const std::string& event, const std::string& node) {
         if (on_node)
           on_node(event, node);
+      },
+      [&](beat_atom) {
+        if (on_waiting)
+          on_waiting();
       },
       [&](outcome_atom, const outcome_ptr& result) {
         outcome = *result;

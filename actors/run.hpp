@@ -43,6 +43,8 @@ struct run_request {
   std::string cluster = "local";         // what those who join must name
   /// Of nodes: (event, name of the node).
   std::function<void(const std::string& event, const std::string& node)> on_node = {};
+  /// At every beat while there is work and no node to do it: the run waits, and its actors are well.
+  std::function<void()> on_waiting = {};
 };
 
 struct run_outcome {

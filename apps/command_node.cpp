@@ -139,7 +139,7 @@ caf::expected<void> dismiss(const node_options& o, bool now) {
 void add_join(CLI::App& app, node_options& o) {
   app.add_option("--join", o.join, "Where the coordinator listens, or the folder of its run if that is on this machine.")
     ->type_name("HOST:PORT|RUN")->capture_default_str();
-  app.add_option("--cluster", o.cluster, "This machine's folder of enn cluster init; not needed with RUN.")->type_name("FOLDER");
+  app.add_option("--cluster", o.cluster, "This machine's folder of enn cluster init; not needed with a RUN that has certificates of its own.")->type_name("FOLDER");
 }
 
 } // namespace

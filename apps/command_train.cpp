@@ -175,13 +175,18 @@ public:
 private:
   caf::expected<void> publish(session& s, const actors::gate_actor& gate) {
     auto at = listener_->publish(gate);
+    if (!at && meeting_->any_port && !published_) {
+      listener_.emplace(actors::address{meeting_->at.host, 0}, meeting_->own);
+      at = listener_->publish(gate);
+    }
     if (!at)
       return at.error();
-    if (auto done = announce(folder_, *at); !done)
+    if (auto done = announce(folder_, *at, meeting_->own); !done)
       return done;
     if (std::exchange(published_, true))
       return {};
-    say("nodes", to_string(*at) + "; on this machine: enn node start --join " + shell_word(folder_.string()));
+    say("nodes", to_string(*at) + "; on this machine: enn node start --join " + shell_word(folder_.string())
+                   + cluster_option(folder_, meeting_->own));
     std::fflush(stdout);
     if (processes_ == 0)
       return {};
@@ -221,6 +226,7 @@ caf::expected<actors::run_outcome> train_to_the_end(session& s, workforce& other
     say("resume", "from step " + counted(static_cast<std::uint64_t>(step)) + from);
     std::fflush(stdout);
   };
+  request.on_waiting = [&service] { service.advanced("waiting for nodes"); };
   others.join(s, request);
   s.signals().on_signal("stopping after the current step, which is then saved; a second signal ends at once",
                         "ended at once; go on with: " + resume_command(folder));
@@ -312,7 +318,7 @@ caf::expected<void> train(const train_options& o) {
   auto others = workforce::make(o, *ready, each);
   if (!others)
     return others.error();
-  say_what_was_found(*ready, workers);
+  say_what_was_found(*ready, o.coordinator_only ? 0 : workers);
   std::fflush(stdout);
   session s{(*others)->connected()};
   auto own_workers = o.coordinator_only || o.processes > 0 ? 0 : workers;
@@ -336,8 +342,8 @@ action declare_train(CLI::App& app) {
   app.add_flag("--overwrite", o->overwrite, "If the run's folder holds a run, move that aside first.");
   app.add_option("--processes", o->processes, "Compute in so many node processes of this machine, which are started again when they die; "
                  "run.workers are then those of each.")->check(CLI::Range(0, 256))->type_name("N");
-  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT or PORT. Addresses that other "
-                 "machines can reach need --cluster.")->type_name("ADDRESS:PORT");
+  app.add_option("--nodes", o->nodes, "Open a port where nodes join (enn node start): ADDRESS:PORT or PORT; port 0 is any free one, "
+                 "which the run keeps. Addresses that other machines can reach need --cluster.")->type_name("ADDRESS:PORT");
   app.add_option("--cluster", o->cluster, "This machine's folder of enn cluster init.")->type_name("FOLDER");
   app.add_flag("--coordinator-only", o->coordinator_only, "Compute nothing in this process; with --nodes.");
   app.add_flag("--restart", o->restart, "Begin the run, or go on with it if its folder holds it; and start training again, from the last good\n"

@@ -11,7 +11,8 @@ namespace enn::apps {
 /// False: the manager does not keep up and was not told; training does not wait for it.
 bool notify(const std::string& lines);
 
-/// Of a run. The watchdog is fed by what the run does and not by a clock: a run that hangs is started again.
+/// Of a run. The watchdog is fed by what its actors say, a step or that they wait for nodes, and not by a clock: a run that hangs
+/// is started again.
 class service_status {
 public:
   /// READY=1 the first time, STATUS= and WATCHDOG=1.

@@ -179,7 +179,8 @@ caf::expected<actors::data_ptr> load_data(const model::run_definition& run, cons
   auto data = read_data(settings);
   if (data && (*data)->facts().fingerprint != run.facts.fingerprint)
     return fail(ec::data_mismatch, settings.data.path + " is not what the run was made with: XXH3-128 "
-                                     + (*data)->facts().fingerprint + ", recorded " + run.facts.fingerprint);
+                                     + (*data)->facts().fingerprint + ", recorded " + run.facts.fingerprint
+                                     + "; give an exact copy of that file");
   return data;
 }
 

@@ -25,6 +25,7 @@ struct actors_broker : ::testing::Test {
   std::vector<std::pair<std::uint64_t, lease>> leases; // with epochs
   std::vector<version_ptr> versions;
   int dismissals = 0;
+  std::size_t waits = 0; // beats without a node for the work
   caf::error reason;
   bool ended = false;
 
@@ -59,6 +60,7 @@ struct actors_broker : ::testing::Test {
           leases.emplace_back(epoch, *l);
         },
         [&](fence_atom, std::uint64_t) {}, [&](leave_atom) { ++dismissals; }, [&](note_atom, const std::string&, const std::string&) {},
+        [&](beat_atom) { ++waits; },
         [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
         [&](caf::down_msg& down) {
           ended = true;
@@ -106,6 +108,24 @@ TEST_F(actors_broker, never_gives_more_leases_than_there_is_credit) {
   self->send(broker, credit_atom_v, epoch, std::uint32_t{100});
   settle();
   EXPECT_EQ(leases.size(), 4u); // all there are
+}
+
+TEST_F(actors_broker, says_at_every_beat_that_its_work_waits_for_a_node) {
+  auto beat = [&] {
+    sched.advance_time(rules.beat);
+    settle();
+  };
+  beat();
+  EXPECT_EQ(waits, 0u) << "there is no work";
+  self->send(broker, advance_atom_v);
+  settle();
+  for (std::size_t beats = 1; beats <= 3; ++beats) {
+    beat();
+    EXPECT_EQ(waits, beats);
+  }
+  enlist();
+  beat();
+  EXPECT_EQ(waits, 3u) << "there is one, so a step that does not come is no waiting";
 }
 
 TEST_F(actors_broker, makes_a_version_of_all_leases_in_any_order) {

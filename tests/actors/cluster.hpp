@@ -235,7 +235,8 @@ private:
           if (auto p = serialization::read(m))
             ++steps[p->step];
         },
-        [&](note_atom, const std::string& event, const std::string&) { ++notes[event]; }, [](predict_atom, const msg<wire::Block>&) {},
+        [&](note_atom, const std::string& event, const std::string&) { ++notes[event]; },
+        [](beat_atom) {}, [](predict_atom, const msg<wire::Block>&) {},
         [&](outcome_atom, const outcome_ptr& result) { outcome_ = *result; },
         [&](caf::down_msg& down) { on_agent_down(down); });
   }

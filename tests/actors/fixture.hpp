@@ -181,7 +181,7 @@ public:
       one_turn(turn);
       while (self_->has_next_message())
         self_->receive([&](progress_atom, const msg<wire::Progress>&) { ++steps; },
-                       [](note_atom, const std::string&, const std::string&) {},
+                       [](note_atom, const std::string&, const std::string&) {}, [](beat_atom) {},
                        [&](predict_atom, const msg<wire::Block>& m) {
                          blocks.push_back(m);
                          self_->send(driver, predict_atom_v);

@@ -93,6 +93,19 @@ TEST(notify, a_run_tells_when_it_is_at_work_how_far_it_is_and_that_it_ends) {
   }
 }
 
+TEST(notify, a_run_that_waits_for_nodes_is_ready_and_alive) {
+  manager m{socket_path()};
+  auto words = train_into(scratch() / "waiting");
+  words.insert(words.end(), {"--nodes", "127.0.0.1:0", "--coordinator-only"});
+  process p{words};
+  EXPECT_EQ(m.next(), "READY=1\nSTATUS=waiting for nodes\nWATCHDOG=1");
+  for (int more = 0; more < 2; ++more)
+    EXPECT_EQ(m.next(), "STATUS=waiting for nodes\nWATCHDOG=1");
+  process node{{"node", "start", "--join", (scratch() / "waiting").string(), "--once"}};
+  EXPECT_EQ(p.wait().status, 0) << p.err();
+  m.until("STOPPING=1");
+}
+
 TEST(notify, what_fails_is_neither_ready_nor_stopping) {
   manager m{socket_path()};
   EXPECT_EQ(enn(train_into(scratch() / "data.csv" / "run")).status, 4);

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <iterator>
+#include <set>
 #include <thread>
 
 #include <sys/prctl.h>
@@ -290,6 +291,46 @@ TEST(restart, the_training_process_follows_a_watcher_that_is_killed) {
   p.signal(SIGKILL);
   EXPECT_EQ(p.wait().status, 128 + SIGKILL);
   EXPECT_TRUE(eventually([=] { return is_gone(child); }));
+}
+
+/// No node ever joins it, so there is no step, and no progress.
+arguments keep_waiting_in(const fs::path& run, const std::string& port) {
+  auto result = keep_training_into(run);
+  result.insert(result.end(), {"--nodes", "127.0.0.1:" + port, "--coordinator-only"});
+  return result;
+}
+
+void expect_given_up(const result& r, int status, const std::string& how, const fs::path& run) {
+  EXPECT_EQ(r.status, status) << r.err;
+  EXPECT_TRUE(r.err.ends_with("enn: the training process " + how + " and is not started again, after 5 restarts without a new step; go on with: "
+                              "enn train --resume " + run.string() + "\n")) << r.err;
+}
+
+TEST(restart, killed_as_often_in_vain_as_is_borne_it_ends_as_the_last_process_did) {
+  auto run = scratch() / "doomed";
+  process p{keep_waiting_in(run, "0")};
+  std::set<pid_t> killed;
+  for (; p.alive(); std::this_thread::sleep_for(1ms))
+    for (auto child : children_of(p.id())) {
+      kill(child, SIGKILL);
+      killed.insert(child);
+    }
+  EXPECT_EQ(killed.size(), 6u);
+  expect_given_up(p.wait(), 128 + SIGKILL, "was killed by signal 9 (Killed)", run);
+}
+
+TEST(restart, failing_as_often_in_vain_as_is_borne_it_ends_with_status_4_and_has_said_the_cause_each_time) {
+  process other{keep_waiting_in(scratch() / "other", "0")};
+  auto address = scratch() / "other" / "control" / "address";
+  ASSERT_TRUE(eventually([&] { return fs::exists(address); })) << other.err();
+  auto text = read(address), port = text.substr(10, text.size() - 11);
+  auto run = scratch() / "failing";
+  auto r = enn(keep_waiting_in(run, port));
+  expect_given_up(r, 4, "ended with status 4", run);
+  std::size_t said = 0;
+  for (auto at = r.err.find("cannot listen at 127.0.0.1:" + port); at != std::string::npos; at = r.err.find("cannot listen at", at + 1))
+    ++said;
+  EXPECT_EQ(said, 6u) << r.err;
 }
 
 TEST(restart, a_run_that_is_done_stays_as_it_is) {

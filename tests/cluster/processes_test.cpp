@@ -5,9 +5,6 @@
 #include <random>
 #include <thread>
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 namespace enn::apps {
 namespace {
 
@@ -80,19 +77,6 @@ std::vector<pid_t> children_of(pid_t parent) {
   return found;
 }
 
-/// The nodes of a coordinator that comes back look for it where it was.
-std::string free_port() {
-  auto s = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in at{};
-  socklen_t size = sizeof at;
-  at.sin_family = AF_INET;
-  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(bind(s, reinterpret_cast<sockaddr*>(&at), size), 0);
-  EXPECT_EQ(getsockname(s, reinterpret_cast<sockaddr*>(&at), &size), 0);
-  close(s);
-  return std::to_string(ntohs(at.sin_port));
-}
-
 void expect_done(process& coordinator, const fs::path& run, const std::string& expected) {
   auto r = coordinator.wait();
   EXPECT_EQ(r.status, 0) << r.err;
@@ -136,8 +120,9 @@ TEST(processes, a_frozen_node_is_fenced_and_comes_back) {
 TEST(processes, a_killed_coordinator_comes_back_and_its_nodes_find_it) {
   auto run = scratch() / "restarted";
   auto expected = undisturbed();
-  process coordinator{train(run, {"--nodes", "127.0.0.1:" + free_port(), "--coordinator-only", "--restart"})};
+  process coordinator{train(run, {"--nodes", "127.0.0.1:0", "--coordinator-only", "--restart"})};
   ASSERT_TRUE(open(run)) << coordinator.err();
+  auto address = read(run / "control" / "address");
   process one{node(run, "one")}, two{node(run, "two", {"--data", data_file("data.csv").string()})};
   ASSERT_TRUE(reaches(run, 150)) << coordinator.err();
   auto trainer = children_of(coordinator.id());
@@ -145,6 +130,19 @@ TEST(processes, a_killed_coordinator_comes_back_and_its_nodes_find_it) {
   kill(trainer[0], SIGKILL);
   expect_done(coordinator, run, expected);
   EXPECT_GT(times(run, "enlisted", "one") + times(run, "enlisted", "two"), 2u);
+  EXPECT_EQ(read(run / "control" / "address"), address);
+}
+
+TEST(processes, a_port_of_last_time_that_is_taken_is_not_insisted_on) {
+  process first{train(scratch() / "first", for_nodes)};
+  ASSERT_TRUE(open(scratch() / "first")) << first.err();
+  auto taken = read(scratch() / "first" / "control" / "address");
+  auto run = scratch() / "second";
+  write(run / "control" / "address", taken);
+  process second{train(run, for_nodes)};
+  EXPECT_TRUE(eventually([&] { return read(run / "control" / "address") != taken; })) << second.err();
+  process helper{node(run, "helper")};
+  EXPECT_TRUE(reaches(run, 20)) << second.err();
 }
 
 TEST(processes, nodes_fetch_rows_or_read_the_run_s_own_data) {
@@ -154,10 +152,12 @@ TEST(processes, nodes_fetch_rows_or_read_the_run_s_own_data) {
   process coordinator{train(run, for_nodes)};
   ASSERT_TRUE(open(run)) << coordinator.err();
   auto refused = enn(node(run, "mistaken", {"--data", other.string()}));
-  EXPECT_NE(refused.status, 0) << refused.out;
-  EXPECT_NE(refused.err.find("other.csv is not what the run was made with"), std::string::npos) << refused.err;
-  process reader{node(run, "reader", {"--data", data_file("data.csv").string()})}, fetcher{node(run, "fetcher", {"--once"})};
+  expect_refused(refused, 3, {"other.csv is not what the run was made with: XXH3-128 ", "; give an exact copy of that file"});
+  expect_refused(enn(node(run, "poor", {"--data", "none.csv"})), 3, {"none.csv: cannot open"});
+  process reader{node(run, "reader", {"--once", "--data", data_file("data.csv").string()})}, fetcher{node(run, "fetcher", {"--once"})};
   expect_done(coordinator, run, expected);
+  EXPECT_EQ(reader.wait().status, 0);
+  EXPECT_NE(reader.wait().out.find("rows are read here"), std::string::npos) << reader.wait().out;
   EXPECT_EQ(fetcher.wait().status, 0);
   EXPECT_NE(fetcher.wait().out.find("rows are fetched from the coordinator"), std::string::npos) << fetcher.wait().out;
   EXPECT_EQ(times(run, "enlisted", "mistaken"), 0u);
@@ -199,10 +199,16 @@ TEST(processes, a_certificate_of_another_cluster_gets_nowhere) {
   auto stranger = enn(node(address, "stranger", {"--cluster", (scratch() / "theirs" / "a").string()}));
   EXPECT_NE(stranger.status, 0);
   EXPECT_NE(stranger.err.find("certificate is not a good one of this cluster"), std::string::npos) << stranger.err;
+  auto cluster = [](const char* name) { return enn({"cluster", "show", (scratch() / name).string()}).out.substr(12, 64); };
+  expect_refused(enn(node(run, "lazy")), 2, {"guarded is a run of cluster " + cluster("ours"), "--cluster", (scratch() / "ours" / "a").string()});
+  expect_refused(enn(node(run, "lost", {"--cluster", (scratch() / "theirs" / "a").string()})), 2,
+                 {"guarded is a run of cluster " + cluster("ours"), "theirs/a is of " + cluster("theirs")});
   process member{node(address, "member", {"--cluster", (scratch() / "ours" / "a").string()})};
   expect_done(coordinator, run, expected);
   EXPECT_EQ(times(run, "enlisted", "stranger"), 0u);
   EXPECT_EQ(times(run, "enlisted", "member"), 1u);
+  EXPECT_NE(coordinator.wait().out.find("--join " + run.string() + " --cluster " + (scratch() / "ours" / "a").string() + "\n"),
+            std::string::npos) << coordinator.wait().out;
 }
 
 TEST(processes, a_port_for_others_needs_certificates) {

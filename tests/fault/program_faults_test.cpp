@@ -133,6 +133,22 @@ TEST_F(program_faults, with_any_call_failing_once_it_is_right_or_says_so) {
   });
 }
 
+TEST_F(program_faults, a_journal_that_cannot_take_the_end_is_an_error) {
+  auto journal = (run / "journal.jsonl").string();
+  auto p = start(train(), {journal.c_str()});
+  ASSERT_EQ(p.wait(), 0) << p.err();
+  auto expected = result();
+  auto end = p.counts().calls - 2; // its write, sync and close are the last
+  for (auto at : {end, end + 1}) {
+    fs::remove_all(run);
+    auto failing = start(train(), {journal.c_str(), at, deed::fail, ENOSPC});
+    EXPECT_EQ(failing.wait(), 4);
+    EXPECT_NE(failing.err().find(at == end ? "journal.jsonl: cannot append: No space left" : "journal.jsonl: cannot sync: No space left"), std::string::npos) << failing.err();
+    expect_whole_checkpoints();
+    expect_done(expected);
+  }
+}
+
 TEST_F(program_faults, on_a_disk_of_any_size_it_says_if_that_is_full_and_goes_on_once_there_is_room) {
   result_of_run expected;
   undisturbed(expected);

@@ -1,4 +1,4 @@
-// The node against a broker that the test plays.
+// The node against a broker that the test plays: kernel sets, fences, blocks that are offered.
 #include "fixture.hpp"
 
 #include <enn/actors/node.hpp>
@@ -16,8 +16,8 @@ struct actors_node : ::testing::Test {
 
   static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
 
-  node_actor spawn(run_ptr run) {
-    node_setup setup{"local", "a", std::move(run), t.data, 2};
+  node_actor spawn(run_ptr run, bool remote = false) {
+    node_setup setup{"local", "a", std::move(run), t.data, 2, remote};
     auto node = spawn_node(system, caf::actor_cast<broker_actor>(self), caf::actor_cast<sampler_actor>(self), std::move(setup), rules);
     self->monitor(node);
     sched.run();
@@ -46,6 +46,70 @@ TEST_F(actors_node, does_not_enlist_where_the_kernel_set_of_its_run_cannot_run) 
     EXPECT_NE(text_of(down.reason).find("abacus"), std::string::npos) << text_of(down.reason);
   });
   EXPECT_FALSE(self->has_next_message()) << "it enlisted";
+}
+
+/// A node of another process whose blocks are all too large for a message.
+struct actors_remote_node : actors_node {
+  std::uint64_t epoch = 0;             // that it was told last
+  std::vector<std::uint64_t> offered;  // numbers
+  node_actor node;
+
+  actors_remote_node() {
+    rules.bulk_bytes = 1;
+    node = spawn(t.run, true);
+    settle();
+  }
+  ~actors_remote_node() override {
+    self->send_exit(node, caf::exit_reason::user_shutdown);
+    sched.run();
+  }
+
+  void settle() {
+    for (sched.run(); self->has_next_message(); sched.run())
+      self->receive([&](enlist_atom, const msg<wire::Enlistment>&, const node_actor&) { return ++epoch; },
+                    [&](credit_atom, std::uint64_t, std::uint32_t) {}, [&](beat_atom, std::uint64_t) {},
+                    [&](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk, std::uint32_t chunks) {
+                      return serialization::write_weights({step, averaged}, first_version(*t.run)->tensors.weights, chunk, chunks);
+                    },
+                    [&](offer_atom, std::uint64_t, std::uint64_t number, const msg<wire::Block>&) { offered.push_back(number); });
+  }
+  void compute(std::uint64_t task) {
+    serialization::lease l{.task = task, .kind = model::lease_kind::train, .step = 0, .index = 0, .attempt = 0, .weights = {0, false},
+                           .start = model::rung::fast, .rows = {t.data->row(model::part::train, 0)}, .denominator = 1};
+    self->send(node, lease_atom_v, epoch, serialization::write(l));
+    settle();
+  }
+  bool has(std::uint64_t number) {
+    bool found = false;
+    auto handle = self->request(node, caf::infinite, fetch_atom_v, number, std::uint32_t{0});
+    sched.run();
+    handle.receive([&](const msg<wire::Piece>&) { found = true; }, [](const caf::error& e) { EXPECT_EQ(code_of(e), ec::protocol); });
+    return found;
+  }
+};
+
+TEST_F(actors_remote_node, keeps_a_block_until_a_newer_task_begins) {
+  compute(1);
+  ASSERT_EQ(offered.size(), 1u);
+  EXPECT_TRUE(has(offered[0]));
+  EXPECT_TRUE(has(offered[0])) << "a piece may be asked for again";
+  compute(2);
+  ASSERT_EQ(offered.size(), 2u);
+  EXPECT_FALSE(has(offered[0]));
+  EXPECT_TRUE(has(offered[1]));
+}
+
+TEST_F(actors_remote_node, enlists_anew_when_its_own_epoch_is_fenced_and_forgets_what_it_offered) {
+  compute(1);
+  ASSERT_EQ(offered.size(), 1u);
+  self->send(node, fence_atom_v, epoch + 1); // not its own
+  settle();
+  EXPECT_EQ(epoch, 1u);
+  EXPECT_TRUE(has(offered[0]));
+  self->send(node, fence_atom_v, epoch);
+  settle();
+  EXPECT_EQ(epoch, 2u);
+  EXPECT_FALSE(has(offered[0]));
 }
 
 } // namespace

@@ -93,6 +93,14 @@ struct actors_broker : ::testing::Test {
     }
   }
 
+  void drain() {
+    auto handle = self->request(broker, caf::infinite, drain_atom_v, std::string{"a"}, false);
+    sched.run();
+    handle.receive([](std::uint32_t nodes) { EXPECT_EQ(nodes, 1u); }, [](const caf::error& e) { ADD_FAILURE() << text_of(e); });
+    settle();
+    EXPECT_EQ(farewells, 0) << "it still has leases";
+  }
+
   std::uint64_t enlist() { return *enlist(serialization::enlist("local", "a", 1, t.run->kernels)); }
 
   void advance(std::uint64_t epoch, std::uint32_t credit) {
@@ -212,23 +220,18 @@ TEST_F(actors_broker, fetches_what_is_offered_and_issues_again_what_it_cannot_fe
 }
 
 TEST_F(actors_broker, dismisses_a_drained_node_when_it_has_answered_for_its_leases) {
-  auto drain = [&] {
-    auto handle = self->request(broker, caf::infinite, drain_atom_v, std::string{"a"}, false);
-    sched.run();
-    handle.receive([](std::uint32_t nodes) { EXPECT_EQ(nodes, 1u); }, [](const caf::error& e) { ADD_FAILURE() << text_of(e); });
-    settle();
-    EXPECT_EQ(farewells, 0) << "it still has leases";
-  };
   auto answer_all = [&](std::uint64_t epoch) {
     for (const auto& [e, l] : std::exchange(leases, {}))
       reply(epoch, answer(l));
     EXPECT_GT(std::exchange(farewells, 0), 0);
   };
   auto epoch = enlist();
-  advance(epoch, 4);
+  advance(epoch, 2);
   drain();
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{2});
+  settle();
+  EXPECT_EQ(leases.size(), 2u) << "it gets no more";
   answer_all(epoch);
-  EXPECT_EQ(versions.size(), 1u);
   start_again(make_tiny());
   epoch = enlist();
   self->send(broker, credit_atom_v, epoch, std::uint32_t{100});
@@ -238,6 +241,14 @@ TEST_F(actors_broker, dismisses_a_drained_node_when_it_has_answered_for_its_leas
   drain();
   answer_all(epoch);
   EXPECT_EQ(evaluations, 1);
+}
+
+TEST_F(actors_broker, dismisses_a_drained_node_at_once_that_enlists_anew) {
+  advance(enlist(), 4);
+  drain();
+  enlist();
+  settle();
+  EXPECT_EQ(farewells, 1);
 }
 
 TEST_F(actors_broker, issues_a_lease_again_that_failed_in_its_newest_attempt) {

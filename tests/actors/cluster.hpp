@@ -126,6 +126,12 @@ public:
     times_.after(how_long, [] {});
   }
 
+  /// Its workers hang, it beats.
+  void hang(std::size_t node, milliseconds how_long) {
+    disturb(node, how_long);
+    processes_[node].hangs_until = times_.now() + how_long;
+  }
+
   void cut(std::size_t node, milliseconds node_notices, milliseconds coordinator_notices) {
     disturb(node, std::max(node_notices, coordinator_notices));
     for (auto& l : processes_[node].links)
@@ -159,7 +165,7 @@ private:
     std::vector<caf::actor_addr> actors;
     std::vector<std::shared_ptr<link>> links;
     agent_actor agent = {}; // null: it ended, or never was
-    timeline::time frozen_until, unreachable_until;
+    timeline::time frozen_until, hangs_until, unreachable_until;
     node_plan plan = {"", 0};
     bool leaves = false;                       // or is to
     timeline::time calm_from{}, member_at{};   // since its last disturbance ended; when it last was one
@@ -217,7 +223,7 @@ private:
   // -- what must not be ---------------------------------------------------------------------------------------------------
 
   /// While nothing disturbs the coordinator and somebody who computes. Joining takes seconds: dial_timeout, longest_pause.
-  static constexpr milliseconds most_wait{30000}, most_absence{20000};
+  static constexpr milliseconds most_wait{15000}, most_absence{10000};
 
   void disturb(std::size_t which, milliseconds how_long) {
     stirred_ = times_.now();
@@ -309,7 +315,7 @@ private:
       return true;
     auto [place, fresh] = computing_.try_emplace(a->id());
     if (fresh) {
-      place->second = times_.now() + work_.between(50, 600);
+      place->second = std::max(times_.now(), processes_[home_of(*a)].hangs_until) + work_.between(50, 600);
       times_.at(place->second, [] {});
     }
     return times_.now() >= place->second;

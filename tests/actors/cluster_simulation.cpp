@@ -68,7 +68,7 @@ void draw_disturbance(plan& p, dice& d) {
     };
   };
   auto which = " the node process " + std::to_string(k) + " of those that are up";
-  switch (d.below(9)) {
+  switch (d.below(10)) {
     case 0:
     case 1:
       return p.at(when, "cut" + which + ", noticed after " + ms(a) + " there, " + ms(b) + " here",
@@ -99,6 +99,9 @@ void draw_disturbance(plan& p, dice& d) {
       return p.at(when, "freeze" + which + " for " + ms(how_long), to_node([=](cluster& c, std::size_t i) { c.freeze(i, how_long); }));
     case 6: return p.at(when, "freeze the coordinator for " + ms(how_long), [=](cluster& c) { c.freeze(0, how_long); });
     case 7: return p.at(when, "stop" + which, to_node([](cluster& c, std::size_t i) { c.stop_node(i); }));
+    case 8:
+      return p.at(when, "let the workers hang of" + which + " for " + ms(how_long),
+                  to_node([=](cluster& c, std::size_t i) { c.hang(i, how_long); }));
     default: {
       auto whom = std::array{"broker", "gate", "sampler", "node"}[d.below(4)];
       return p.at(when, std::string{"kill the "} + whom, [whom](cluster& c) {
@@ -204,6 +207,13 @@ plan gate_restarts() { // pytorch#123678
   return p;
 }
 
+/// A node that beats, but answers for none of its leases: others help.
+plan hung_workers() {
+  auto p = calm(2, 0);
+  p.at(milliseconds{900}, "let the workers of a node process hang", [](cluster& c) { c.hang(1, milliseconds{60000}); });
+  return p;
+}
+
 /// Nobody is left to compute; later one comes.
 plan nobody_left() { // horovod#3494
   auto p = calm(2, 0);
@@ -249,8 +259,9 @@ struct scenario {
 };
 constexpr scenario scenarios[] = {{"quick_rejoin", quick_rejoin}, {"lost_beats", lost_beats},
                                   {"silent_from_the_start", silent_from_the_start}, {"sole_survivor", sole_survivor},
-                                  {"gate_restarts", gate_restarts}, {"nobody_left", nobody_left}, {"one_fails", one_fails},
-                                  {"cut_while_joining", cut_while_joining}, {"drained_while_silent", drained_while_silent}};
+                                  {"gate_restarts", gate_restarts}, {"hung_workers", hung_workers}, {"nobody_left", nobody_left},
+                                  {"one_fails", one_fails}, {"cut_while_joining", cut_while_joining},
+                                  {"drained_while_silent", drained_while_silent}};
 
 // -- checking ---------------------------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ private:
   struct holder { // of an attempt
     std::uint64_t epoch = 0; // 0: nobody was seen to get it
     timeline::time since{};
-    bool is_exact = false;   // since
+    bool is_exact = false;   // `since` is when it was given
     bool failed = false;
   };
   struct broker {
@@ -87,6 +87,8 @@ private:
     auto* e = b.find(to.epoch);
     if (h.epoch > 0)
       complain(l, "was given to two nodes");
+    if (e && e->over && to.is_exact)
+      complain(l, "was given under an epoch that is over");
     if (!e || ++e->given > e->room)
       complain(l, "was given to a node that has no room");
     if (auto before = attempts.find(l.attempt - 1); l.attempt > 0 && before != attempts.end() && before->second.epoch > 0) {

@@ -29,7 +29,7 @@ struct actors_broker : ::testing::Test {
   std::vector<std::uint64_t> fences;               // epochs
   std::map<std::string, int> notes;                // how often each event was noted
   std::map<std::uint64_t, msg<wire::Block>> kept;  // what the broker may fetch, by number
-  int farewells = 0, evaluations = 0;
+  int farewells = 0, evaluations = 0, fetches = 0;
   caf::error reason;
   bool ended = false;
 
@@ -65,6 +65,7 @@ struct actors_broker : ::testing::Test {
         [&](fence_atom, std::uint64_t epoch) { fences.push_back(epoch); }, [&](leave_atom) { ++farewells; },
         [&](note_atom, const std::string& event, const std::string&) { ++notes[event]; },
         [&](fetch_atom, std::uint64_t number, std::uint32_t chunk) -> caf::result<msg<wire::Piece>> {
+          ++fetches;
           if (!kept.contains(number))
             return fail(ec::protocol, "it is gone");
           return *serialization::piece_of(kept.at(number), chunk);
@@ -217,6 +218,12 @@ TEST_F(actors_broker, fetches_what_is_offered_and_issues_again_what_it_cannot_fe
   reply(epoch, answer(leases[3].second));
   reply(epoch, answer(leases[4].second));
   EXPECT_EQ(versions.size(), 1u);
+  leases.clear();
+  fetches = 0;
+  advance(epoch, 4);
+  self->send(broker, offer_atom_v, epoch, std::uint64_t{0}, serialization::head_of(kept.at(0)));
+  settle();
+  EXPECT_EQ(fetches, 0) << "it is of an earlier task";
 }
 
 TEST_F(actors_broker, dismisses_a_drained_node_when_it_has_answered_for_its_leases) {
@@ -472,6 +479,16 @@ TEST_F(actors_broker, serves_weights_of_this_version_and_refuses_those_that_are_
   ASSERT_TRUE(serialization::read_weights(*m, {0, false}, values));
   EXPECT_EQ(values, first_version(*t.run)->tensors.weights);
   EXPECT_FALSE(ask(7));
+  auto epoch = enlist();
+  for (int step = 0; step < 2; ++step) {
+    leases.clear();
+    advance(epoch, 4);
+    for (const auto& [e, l] : leases)
+      reply(epoch, answer(l));
+  }
+  ASSERT_EQ(versions.size(), 2u);
+  EXPECT_FALSE(ask(1));
+  EXPECT_TRUE(ask(2));
 }
 
 TEST_F(actors_broker, raw_rows_are_what_the_data_set_holds) {

@@ -52,6 +52,8 @@ TEST_F(actors_node, does_not_enlist_where_the_kernel_set_of_its_run_cannot_run) 
 struct actors_remote_node : actors_node {
   std::uint64_t epoch = 0;             // that it was told last
   std::vector<std::uint64_t> offered;  // numbers
+  std::uint32_t room = 0;              // that it gave last
+  int failures = 0;
   node_actor node;
 
   actors_remote_node() {
@@ -67,16 +69,23 @@ struct actors_remote_node : actors_node {
   void settle() {
     for (sched.run(); self->has_next_message(); sched.run())
       self->receive([&](enlist_atom, const msg<wire::Enlistment>&, const node_actor&) { return ++epoch; },
-                    [&](credit_atom, std::uint64_t, std::uint32_t) {}, [&](beat_atom, std::uint64_t) {},
-                    [&](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk, std::uint32_t chunks) {
+                    [&](credit_atom, std::uint64_t, std::uint32_t leases) { room = leases; }, [&](beat_atom, std::uint64_t) {},
+                    [&](failed_atom, std::uint64_t, const msg<wire::Failure>&) { ++failures; },
+                    [&](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk,
+                        std::uint32_t chunks) -> caf::result<msg<wire::Weights>> {
+                      if (step > 0)
+                        return fail(ec::protocol, "they are gone");
                       return serialization::write_weights({step, averaged}, first_version(*t.run)->tensors.weights, chunk, chunks);
                     },
                     [&](offer_atom, std::uint64_t, std::uint64_t number, const msg<wire::Block>&) { offered.push_back(number); });
   }
-  void compute(std::uint64_t task) {
-    serialization::lease l{.task = task, .kind = model::lease_kind::train, .step = 0, .index = 0, .attempt = 0, .weights = {0, false},
+  void send_lease(std::uint64_t task, std::uint64_t under, std::int64_t step = 0) {
+    serialization::lease l{.task = task, .kind = model::lease_kind::train, .step = step, .index = 0, .attempt = 0, .weights = {step, false},
                            .start = model::rung::fast, .rows = {t.data->row(model::part::train, 0)}, .denominator = 1};
-    self->send(node, lease_atom_v, epoch, serialization::write(l));
+    self->send(node, lease_atom_v, under, serialization::write(l));
+  }
+  void compute(std::uint64_t task) {
+    send_lease(task, epoch);
     settle();
   }
   bool has(std::uint64_t number) {
@@ -110,6 +119,35 @@ TEST_F(actors_remote_node, enlists_anew_when_its_own_epoch_is_fenced_and_forgets
   settle();
   EXPECT_EQ(epoch, 2u);
   EXPECT_FALSE(has(offered[0]));
+}
+
+TEST_F(actors_remote_node, computes_no_lease_of_another_epoch) {
+  send_lease(1, epoch + 1);
+  settle();
+  EXPECT_TRUE(offered.empty());
+}
+
+TEST_F(actors_remote_node, gives_a_lease_back_whose_weights_are_gone) {
+  room = 0;
+  send_lease(1, epoch, 7);
+  settle();
+  EXPECT_EQ(failures, 1);
+  EXPECT_EQ(room, 1u);
+}
+
+TEST_F(actors_remote_node, gives_only_the_room_that_is_left_when_it_enlists_anew) {
+  EXPECT_EQ(room, 4u);
+  compute(1); // and has the weights
+  send_lease(2, epoch);
+  self->send(node, fence_atom_v, epoch);
+  while (!self->has_next_message()) // the node takes both; nothing is computed yet
+    sched.run_once();
+  self->receive([&](enlist_atom, const msg<wire::Enlistment>&, const node_actor&) { return ++epoch; },
+                [&](credit_atom, std::uint64_t, std::uint32_t) { ADD_FAILURE() << "it was computed"; });
+  while (!self->has_next_message())
+    sched.run_once();
+  self->receive([&](credit_atom, std::uint64_t, std::uint32_t leases) { room = leases; });
+  EXPECT_EQ(room, 3u);
 }
 
 } // namespace

@@ -4,6 +4,8 @@
 #include <enn/actors/broker.hpp>
 #include <enn/actors/sampler.hpp>
 
+#include <map>
+
 namespace enn::actors::test {
 namespace {
 
@@ -24,7 +26,10 @@ struct actors_broker : ::testing::Test {
                                      first_version(*t.run), rules);
   std::vector<std::pair<std::uint64_t, lease>> leases; // with epochs
   std::vector<version_ptr> versions;
-  int dismissals = 0;
+  std::vector<std::uint64_t> fences;               // epochs
+  std::map<std::string, int> notes;                // how often each event was noted
+  std::map<std::uint64_t, msg<wire::Block>> kept;  // what the broker may fetch, by number
+  int farewells = 0, evaluations = 0, fetches = 0;
   std::size_t waits = 0; // beats without a node for the work
   caf::error reason;
   bool ended = false;
@@ -51,15 +56,22 @@ struct actors_broker : ::testing::Test {
   }
 
   void settle() {
-    sched.run();
-    while (self->has_next_message())
+    for (sched.run(); self->has_next_message(); sched.run())
       self->receive(
         [&](lease_atom, std::uint64_t epoch, const msg<wire::Lease>& m) {
           auto l = serialization::read(m, limits);
           ASSERT_TRUE(l);
           leases.emplace_back(epoch, *l);
         },
-        [&](fence_atom, std::uint64_t) {}, [&](leave_atom) { ++dismissals; }, [&](note_atom, const std::string&, const std::string&) {},
+        [&](fence_atom, std::uint64_t epoch) { fences.push_back(epoch); }, [&](leave_atom) { ++farewells; },
+        [&](note_atom, const std::string& event, const std::string&) { ++notes[event]; },
+        [&](fetch_atom, std::uint64_t number, std::uint32_t chunk) -> caf::result<msg<wire::Piece>> {
+          ++fetches;
+          if (!kept.contains(number))
+            return fail(ec::protocol, "it is gone");
+          return *serialization::piece_of(kept.at(number), chunk);
+        },
+        [&](evaluate_atom, double) { ++evaluations; },
         [&](beat_atom) { ++waits; },
         [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
         [&](caf::down_msg& down) {
@@ -70,13 +82,28 @@ struct actors_broker : ::testing::Test {
 
   caf::expected<std::uint64_t> enlist(serialization::enlistment hello) {
     auto handle =
-      self->request(broker, std::chrono::seconds{1}, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
+      self->request(broker, caf::infinite, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
     sched.run();
     caf::expected<std::uint64_t> result{ec_error()};
     handle.receive([&](std::uint64_t epoch) { result = epoch; }, [&](caf::error& e) { result = std::move(e); });
     return result;
   }
   static caf::error ec_error() { return fail(ec::protocol, "no answer"); }
+  void pass_beats(std::uint32_t count) {
+    for (; count > 0; --count) {
+      sched.advance_time(rules.beat);
+      settle();
+    }
+  }
+
+  void drain() {
+    auto handle = self->request(broker, caf::infinite, drain_atom_v, std::string{"a"}, false);
+    sched.run();
+    handle.receive([](std::uint32_t nodes) { EXPECT_EQ(nodes, 1u); }, [](const caf::error& e) { ADD_FAILURE() << text_of(e); });
+    settle();
+    EXPECT_EQ(farewells, 0) << "it still has leases";
+  }
+
   std::uint64_t enlist() { return *enlist(serialization::enlist("local", "a", 1, t.run->kernels)); }
 
   void advance(std::uint64_t epoch, std::uint32_t credit) {
@@ -87,8 +114,8 @@ struct actors_broker : ::testing::Test {
 
   block answer(const lease& l, float value = 0.5f) const {
     block b{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
-            .losses = std::vector<double>(limits.losses, 0.25), .health = {}, .numbers = std::vector<float>(limits.parameters, value),
-            .rows = {}};
+            .losses = std::vector<double>(limits.losses, 0.25), .health = {},
+            .numbers = std::vector<float>(l.kind == model::lease_kind::train ? limits.parameters : 0, value), .rows = {}};
     return b;
   }
 
@@ -168,25 +195,99 @@ TEST_F(actors_broker, ignores_stale_epochs_and_stale_tasks) {
   EXPECT_FALSE(ended);
 }
 
-TEST_F(actors_broker, counts_the_failure_of_an_attempt_once) {
-  rules.lease_attempts = 2;
-  start_again(t);
+TEST_F(actors_broker, tells_a_silent_node_at_once_that_others_get_its_leases) {
   auto epoch = enlist();
   advance(epoch, 4);
-  auto lost = leases[1].second;
-  auto say_failed = [&](std::uint64_t under, const lease& l) {
-    self->send(broker, failed_atom_v, under, serialization::write(serialization::failure{l.task, l.index, l.attempt, "a crash"}));
-    settle();
-  };
+  pass_beats(rules.silent_beats);
+  EXPECT_TRUE(fences.empty());
+  pass_beats(1);
+  EXPECT_EQ(fences, std::vector{epoch});
   leases.clear();
-  self->send(broker, credit_atom_v, epoch, std::uint32_t{4});
-  for (int i = 0; i < 3; ++i) // as on connections that broke
-    say_failed(epoch, lost);
-  EXPECT_FALSE(ended) << text_of(reason);
-  ASSERT_EQ(leases.size(), 1u) << "it was issued again once";
-  EXPECT_EQ(leases[0].second.index, lost.index);
-  EXPECT_EQ(leases[0].second.attempt, lost.attempt + 1);
-  say_failed(epoch, leases[0].second);
+  self->send(broker, credit_atom_v, enlist(), std::uint32_t{4});
+  settle();
+  EXPECT_EQ(leases.size(), 4u);
+}
+
+TEST_F(actors_broker, fences_no_node_that_beats_and_answers_stale_beats_with_their_fence) {
+  auto stale = enlist(), epoch = enlist();
+  for (std::uint32_t i = 0; i < 3 * rules.silent_beats; ++i) {
+    self->send(broker, beat_atom_v, epoch);
+    pass_beats(1);
+  }
+  EXPECT_TRUE(fences.empty());
+  self->send(broker, beat_atom_v, stale);
+  settle();
+  EXPECT_EQ(fences, std::vector{stale});
+}
+
+TEST_F(actors_broker, fetches_what_is_offered_and_issues_again_what_it_cannot_fetch) {
+  auto epoch = enlist();
+  advance(epoch, 5);
+  ASSERT_EQ(leases.size(), 4u);
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    auto whole = serialization::write(answer(leases[i].second));
+    if (i != 1)
+      kept.emplace(i, whole);
+    self->send(broker, offer_atom_v, epoch, i, serialization::head_of(whole));
+  }
+  settle();
+  ASSERT_EQ(leases.size(), 5u);
+  EXPECT_EQ(leases[4].second.index, leases[1].second.index);
+  EXPECT_EQ(leases[4].second.attempt, 1u);
+  EXPECT_TRUE(versions.empty());
+  reply(epoch, answer(leases[3].second));
+  reply(epoch, answer(leases[4].second));
+  EXPECT_EQ(versions.size(), 1u);
+  leases.clear();
+  fetches = 0;
+  advance(epoch, 4);
+  self->send(broker, offer_atom_v, epoch, std::uint64_t{0}, serialization::head_of(kept.at(0)));
+  settle();
+  EXPECT_EQ(fetches, 0) << "it is of an earlier task";
+}
+
+TEST_F(actors_broker, dismisses_a_drained_node_when_it_has_answered_for_its_leases) {
+  auto answer_all = [&](std::uint64_t epoch) {
+    for (const auto& [e, l] : std::exchange(leases, {}))
+      reply(epoch, answer(l));
+    EXPECT_GT(std::exchange(farewells, 0), 0);
+  };
+  auto epoch = enlist();
+  advance(epoch, 2);
+  drain();
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{2});
+  settle();
+  EXPECT_EQ(leases.size(), 2u) << "it gets no more";
+  answer_all(epoch);
+  start_again(make_tiny());
+  epoch = enlist();
+  self->send(broker, credit_atom_v, epoch, std::uint32_t{100});
+  self->send(broker, evaluate_atom_v, static_cast<std::uint8_t>(model::part::validation));
+  settle();
+  ASSERT_FALSE(leases.empty());
+  drain();
+  answer_all(epoch);
+  EXPECT_EQ(evaluations, 1);
+}
+
+TEST_F(actors_broker, issues_a_lease_again_that_failed_in_its_newest_attempt) {
+  auto stale = enlist(), epoch = enlist();
+  advance(epoch, 10);
+  ASSERT_EQ(leases.size(), 4u);
+  auto l = leases[0].second;
+  auto say = [&](std::uint64_t under, std::uint64_t task, std::uint32_t attempt) {
+    leases.clear();
+    self->send(broker, failed_atom_v, under, serialization::write(serialization::failure{task, l.index, attempt, "a test"}));
+    settle();
+    return leases.size();
+  };
+  EXPECT_EQ(say(stale, l.task, 0), 0u);
+  EXPECT_EQ(say(epoch, l.task + 1, 0), 0u);
+  EXPECT_EQ(say(epoch, l.task, 0), 1u);
+  EXPECT_EQ(say(epoch, l.task, 0), 0u) << "that it failed so is known";
+  EXPECT_EQ(say(epoch, l.task, 1), 1u);
+  EXPECT_FALSE(ended);
+  say(epoch, l.task, 2);
   EXPECT_TRUE(ended);
   EXPECT_EQ(code_of(reason), ec::gave_up);
 }
@@ -213,7 +314,7 @@ struct other_node {
 
   void join(const broker_actor& broker, caf::scheduler::test_coordinator& sched, const serialization::enlistment& hello) {
     auto handle =
-      self->request(broker, std::chrono::seconds{1}, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
+      self->request(broker, caf::infinite, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
     sched.run();
     handle.receive([&](std::uint64_t e) { epoch = e; }, [](caf::error&) {});
   }
@@ -227,17 +328,63 @@ struct other_node {
   }
 };
 
-TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
-  other_node nodes[3]{other_node{system}, other_node{system}, other_node{system}};
-  auto join = [&](other_node& n) { n.join(broker, sched, serialization::enlist("local", "b", 1, t.run->kernels)); };
-  auto say = [&](other_node& n, const block& b) {
-    self->send(broker, done_atom_v, n.epoch, serialization::write(b));
+struct actors_dispute : actors_broker {
+  other_node nodes[4]{other_node{system}, other_node{system}, other_node{system}, other_node{system}};
+
+  void settle_all() {
     settle();
-    for (auto& each : nodes)
-      each.settle(limits);
+    for (auto& n : nodes)
+      n.settle(limits);
+  }
+  void join(other_node& n) { n.join(broker, sched, serialization::enlist("local", "b", 1, t.run->kernels)); }
+  void give_room(other_node& n) {
+    self->send(broker, credit_atom_v, n.epoch, std::uint32_t{4});
+    settle_all();
+  }
+  void say(other_node& n, const block& b) {
+    self->send(broker, done_atom_v, n.epoch, serialization::write(b));
+    settle_all();
+  }
+};
+
+TEST_F(actors_dispute, gives_a_late_lease_to_a_node_that_is_not_in_it) {
+  auto& [liar, other, slow, fresh] = nodes;
+  for (auto* n : {&liar, &other, &slow})
+    join(*n);
+  self->send(broker, advance_atom_v);
+  give_room(liar);
+  ASSERT_EQ(liar.leases.size(), 4u);
+  say(liar, answer(liar.leases[3])); // so that it is known how long they take
+  say(liar, answer(liar.leases[1], 1));
+  say(other, answer(liar.leases[1], 2));
+  for (auto* n : {&liar, &other, &slow}) {
+    if (n != &slow)
+      join(*n);
+    give_room(*n);
+  }
+  auto wait = [&](int beats) {
+    for (int i = 0; i < beats; ++i) {
+      for (const auto& n : nodes)
+        self->send(broker, beat_atom_v, n.epoch);
+      pass_beats(1);
+    }
+    settle_all();
   };
-  for (auto& n : nodes)
-    join(n);
+  ASSERT_EQ(slow.leases.size(), 3u);
+  wait(4);
+  EXPECT_EQ(notes["late"], 0) << "nobody could have them";
+  join(fresh);
+  give_room(fresh);
+  wait(1);
+  EXPECT_EQ(notes["late"], 3);
+  EXPECT_EQ(fresh.leases.size(), 3u);
+  EXPECT_EQ(liar.leases.size(), 4u);
+  EXPECT_TRUE(other.leases.empty());
+}
+
+TEST_F(actors_dispute, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
+  for (auto i : {0, 1, 2})
+    join(nodes[i]);
   advance(nodes[0].epoch, 4);
   nodes[0].settle(limits);
   ASSERT_EQ(nodes[0].leases.size(), 4u);
@@ -248,11 +395,8 @@ TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
   EXPECT_EQ(nodes[1].epoch, 0u);
   join(nodes[0]);
   join(nodes[1]);
-  for (auto& n : nodes)
-    self->send(broker, credit_atom_v, n.epoch, std::uint32_t{4});
-  settle();
-  for (auto& n : nodes)
-    n.settle(limits);
+  for (auto i : {0, 1, 2})
+    give_room(nodes[i]);
   EXPECT_EQ(nodes[0].leases.size(), 4u) << "nothing more in this step";
   EXPECT_TRUE(nodes[1].leases.empty());
   ASSERT_EQ(nodes[2].leases.size(), 4u);
@@ -269,10 +413,10 @@ TEST_F(actors_broker, dismisses_a_drained_node_again_when_it_enlists_again_but_n
   enlist();
   caf::anon_send(broker, drain_atom_v, std::string{"a"}, false);
   settle();
-  EXPECT_EQ(dismissals, 1);
+  EXPECT_EQ(farewells, 1);
   auto newer = enlist(); // it was taken for dead before it heard
   advance(newer, 4);
-  EXPECT_EQ(dismissals, 2);
+  EXPECT_EQ(farewells, 2);
   EXPECT_TRUE(leases.empty());
   other_node namesake{system};
   namesake.join(broker, sched, serialization::enlist("local", "a", 1, t.run->kernels));
@@ -367,6 +511,16 @@ TEST_F(actors_broker, serves_weights_of_this_version_and_refuses_those_that_are_
   ASSERT_TRUE(serialization::read_weights(*m, {0, false}, limits.parameters, values));
   EXPECT_EQ(values, first_version(*t.run)->tensors.weights);
   EXPECT_FALSE(ask(7));
+  auto epoch = enlist();
+  for (int step = 0; step < 2; ++step) {
+    leases.clear();
+    advance(epoch, 4);
+    for (const auto& [e, l] : leases)
+      reply(epoch, answer(l));
+  }
+  ASSERT_EQ(versions.size(), 2u);
+  EXPECT_FALSE(ask(1));
+  EXPECT_TRUE(ask(2));
 }
 
 TEST_F(actors_broker, raw_rows_are_what_the_data_set_holds) {

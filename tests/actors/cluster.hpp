@@ -24,6 +24,10 @@ public:
   cluster(std::uint64_t seed, link::habits network, policy rules)
       : network_{network}, rules_{std::move(rules)}, turns_{seed, "turns"}, work_{seed, "work"}, traffic_{seed, "traffic"}, seed_{seed} {
     rules_.threads = false;
+    rules_.throwing = [this, plan = std::move(rules_.throwing)](std::string_view name, const caf::mailbox_element& m) {
+      watch(name, m);
+      return plan ? plan(name, m) : throws::not_at_all;
+    };
     processes_.emplace_back(); // the coordinator
   }
 
@@ -38,9 +42,12 @@ public:
   timeline& times() { return times_; }
   bool is_over() const { return outcome_.has_value(); }
   std::map<std::string, std::uint32_t> notes;  // how often the driver noted what of nodes
-  std::map<std::int64_t, std::uint32_t> steps; // how often each was told of
-  std::vector<std::string> complaints;         // of agents that ended with an error
+  std::map<std::int64_t, std::vector<serialization::progress>> steps; // what was told of each
+  std::vector<std::string> failures;           // of agents that are started again
+  std::vector<std::string> complaints;         // of others that ended with an error; of what nobody may do
   std::uint32_t kills = 0;                     // of the coordinator's actors
+  ledger book{rules_.late_lease};
+  milliseconds longest_wait{0}, longest_absence{0}; // for a step, of a node: while nothing disturbed them
 
   /// Nothing: it did not end within this virtual time.
   std::optional<run_outcome> run(run_request request, milliseconds within) {
@@ -50,9 +57,12 @@ public:
       return caf::expected<void>{caf::unit};
     };
     data_ = request.data;
+    processes_[0].plan.workers = request.workers;
     inside(0, [&] { spawn_driver(system_, std::move(request), caf::actor_cast<observer_actor>(self_)); });
-    while (!outcome_ && times_.elapsed() < within && turn())
+    while (!outcome_ && complaints.empty() && times_.elapsed() < within && turn())
       receive();
+    if (!book.problem.empty())
+      complaints.push_back(book.problem);
     return outcome_;
   }
 
@@ -70,7 +80,7 @@ public:
 
   // -- what happens to it: nodes count from 1 ---------------------------------------------------------------------------
 
-  std::size_t start_node(const node_plan& plan, bool once) {
+  std::size_t start_node(node_plan plan, bool once) {
     processes_.emplace_back().plan = plan;
     auto i = processes_.size() - 1;
     inside(i, [&] {
@@ -84,37 +94,57 @@ public:
         setup.find_data = [this](const model::run_definition&) { return caf::expected<data_ptr>{data_}; };
       processes_[i].agent = spawn_agent(system_, std::move(setup), rules_);
     });
+    processes_[i].plan = plan;
+    disturb(i, {});
     self_->monitor(processes_[i].agent);
     return i;
   }
   std::size_t nodes() const { return processes_.size() - 1; }
   bool is_up(std::size_t node) const { return static_cast<bool>(processes_[node].agent); }
 
-  void stop_node(std::size_t node) { caf::anon_send(processes_[node].agent, stop_atom_v); }
+  void stop_node(std::size_t node) {
+    leave(processes_[node]);
+    caf::anon_send(processes_[node].agent, stop_atom_v);
+  }
 
-  void drain(const std::string& name) { caf::anon_send(published_, drain_atom_v, name, false); }
+  void drain(const std::string& name) {
+    for (auto& p : processes_)
+      if (p.plan.name == name)
+        leave(p);
+    caf::anon_send(published_, drain_atom_v, name, false);
+  }
   void ask_for_status() { caf::anon_send(published_, status_atom_v); }
 
   /// The coordinator learns of it later.
   void kill_node(std::size_t node, milliseconds noticed_after) {
     for (auto& l : processes_[node].links)
       l->lose_side(at_node, noticed_after);
+    disturb(node, noticed_after);
     destroy(node);
   }
 
   /// As by SIGSTOP: nothing of it runs, everything waits.
   void freeze(std::size_t which, milliseconds how_long) {
+    disturb(which, how_long);
     processes_[which].frozen_until = times_.now() + how_long;
     times_.after(how_long, [] {});
   }
 
+  /// Its workers hang, it beats.
+  void hang(std::size_t node, milliseconds how_long) {
+    disturb(node, how_long);
+    processes_[node].hangs_until = times_.now() + how_long;
+  }
+
   void cut(std::size_t node, milliseconds node_notices, milliseconds coordinator_notices) {
+    disturb(node, std::max(node_notices, coordinator_notices));
     for (auto& l : processes_[node].links)
       l->cut(node_notices, coordinator_notices);
   }
 
   /// Messages wait, or vanish.
   void partition(std::size_t node, bool to_node, bool to_coordinator, milliseconds how_long, bool vanish) {
+    disturb(node, how_long);
     auto& p = processes_[node];
     p.unreachable_until = std::max(p.unreachable_until, times_.now() + how_long);
     for (auto [affected, towards] : {std::pair{to_node, at_node}, {to_coordinator, at_coordinator}})
@@ -128,6 +158,7 @@ public:
     for (const auto& a : processes_[0].actors)
       if (auto who = caf::actor_cast<caf::strong_actor_ptr>(a); who && is_alive(who) && name_of(who) == name) {
         ++kills;
+        disturb(0, {});
         kill(who);
         return;
       }
@@ -137,10 +168,15 @@ private:
   struct process {
     std::vector<caf::actor_addr> actors;
     std::vector<std::shared_ptr<link>> links;
-    node_plan plan = {};
     bool once = false;
     agent_actor agent = {}; // null: it ended, or never was
-    timeline::time frozen_until, unreachable_until;
+    timeline::time frozen_until, hangs_until, unreachable_until;
+    node_plan plan = {"", 0};
+    bool leaves = false;                       // or is to
+    timeline::time calm_from{}, member_at{};   // since its last disturbance ended; when it last was one
+    std::uint64_t epoch = 0;                   // that its node was told
+    caf::actor_id supervisor = 0;              // the newest
+    std::uint64_t held = 0;                    // leases that this has not made room for
   };
 
   // -- actors of processes ------------------------------------------------------------------------------------------------
@@ -189,6 +225,64 @@ private:
     processes_[where].actors.clear();
   }
 
+  // -- what must not be ---------------------------------------------------------------------------------------------------
+
+  /// While nothing disturbs the coordinator and somebody who computes. Joining takes seconds: dial_timeout, longest_pause.
+  static constexpr milliseconds most_wait{15000}, most_absence{10000};
+
+  void disturb(std::size_t which, milliseconds how_long) {
+    stirred_ = times_.now();
+    processes_[which].calm_from = std::max(processes_[which].calm_from, stirred_ + how_long);
+  }
+  void leave(process& p) {
+    p.leaves = true;
+    stirred_ = times_.now();
+  }
+  void complain(const std::string& text) { complaints.push_back(text); }
+
+  /// What an actor of ours is about to take.
+  void watch(std::string_view name, const caf::mailbox_element& message) {
+    const auto& m = message.content();
+    auto where = home_of(*running_);
+    auto& p = processes_[where];
+    if (name == "broker")
+      book.heard(running_->id(), message, times_.now());
+    if (name == "node" && where == 0 && message.sender)
+      book.said(message.sender->id(), m, times_.now(), false);
+    if (name == "node" && message.mid.is_response() && m.match_elements<std::uint64_t>())
+      p.epoch = m.get_as<std::uint64_t>(0);
+    if (name == "node" && m.match_elements<credit_atom, std::uint32_t>() && message.sender && message.sender->id() == p.supervisor)
+      p.held -= std::min<std::uint64_t>(p.held, m.get_as<std::uint32_t>(1));
+    if (name == "supervisor" && m.match_elements<lease_atom, msg<wire::Lease>, weights_ptr, rows_ptr>()) {
+      if (std::exchange(p.supervisor, running_->id()) != running_->id())
+        p.held = 0;
+      if (++p.held > 2 * p.plan.workers)
+        complain("node process " + std::to_string(where) + " holds " + std::to_string(p.held) + " leases");
+    }
+  }
+
+  /// Nobody waits for ever, nor much longer than it must.
+  void check_waits() {
+    auto now = times_.now(), busy_from = timeline::time::max();
+    for (std::size_t i = 0; i < processes_.size(); ++i) {
+      auto& p = processes_[i];
+      if (p.leaves || p.plan.workers == 0 || (i > 0 && !p.agent))
+        continue;
+      auto calm_from = std::max(p.calm_from, processes_[0].calm_from);
+      busy_from = std::min(busy_from, calm_from);
+      if (book.is_open(p.epoch))
+        p.member_at = now;
+      longest_absence = std::max(longest_absence, elapsed(std::max(p.member_at, calm_from)));
+    }
+    if (busy_from < now)
+      longest_wait = std::max(longest_wait, elapsed(std::max({busy_from, stirred_, advanced_at_})));
+    if (longest_wait > most_wait)
+      complain("no step for " + std::to_string(longest_wait.count()) + " ms that nothing disturbed");
+    if (longest_absence > most_absence)
+      complain("a node did not enlist for " + std::to_string(longest_absence.count()) + " ms that nothing disturbed");
+  }
+  milliseconds elapsed(timeline::time since) const { return std::chrono::duration_cast<milliseconds>(times_.now() - since); }
+
   // -- turns ----------------------------------------------------------------------------------------------------------------
 
   /// One message of one actor, or else the next event.
@@ -197,8 +291,11 @@ private:
     for (std::size_t i = 0; i < sched_.jobs.size(); ++i)
       if (may_run(sched_.jobs[i]))
         ready.push_back(i);
-    if (ready.empty())
+    if (ready.empty()) {
+      if (!outcome_)
+        check_waits();
       return times_.advance();
+    }
     run_job(ready[turns_.below(ready.size())]);
     return true;
   }
@@ -209,6 +306,7 @@ private:
     auto* a = dynamic_cast<caf::scheduled_actor*>(sched_.jobs.front());
     if (a)
       computing_.erase(a->id());
+    running_ = a;
     inside(a ? home_of(*a) : 0, [&] { sched_.run_once(); });
   }
 
@@ -222,7 +320,7 @@ private:
       return true;
     auto [place, fresh] = computing_.try_emplace(a->id());
     if (fresh) {
-      place->second = times_.now() + work_.between(50, 600);
+      place->second = std::max(times_.now(), processes_[home_of(*a)].hangs_until) + work_.between(50, 600);
       times_.at(place->second, [] {});
     }
     return times_.now() >= place->second;
@@ -232,8 +330,9 @@ private:
     while (self_->has_next_message())
       self_->receive(
         [&](progress_atom, const msg<wire::Progress>& m) {
+          advanced_at_ = times_.now();
           if (auto p = serialization::read(m))
-            ++steps[p->step];
+            steps[p->step].push_back(std::move(*p));
         },
         [&](note_atom, const std::string& event, const std::string&) { ++notes[event]; },
         [](beat_atom) {}, [](predict_atom, const msg<wire::Block>&) {},
@@ -245,9 +344,12 @@ private:
     for (std::size_t i = 1; i < processes_.size(); ++i)
       if (processes_[i].agent && processes_[i].agent.address() == down.source) {
         processes_[i].agent = nullptr;
-        if (down.reason) {
-          complaints.push_back("the agent of node process " + std::to_string(i) + " ended: " + caf::to_string(down.reason));
-          if (processes_[i].plan.again)
+        stirred_ = times_.now();
+        if (down.reason && down.reason != caf::exit_reason::normal) {
+          auto again = processes_[i].plan.again;
+          (again ? failures : complaints)
+            .push_back("the agent of node process " + std::to_string(i) + " ended: " + caf::to_string(down.reason));
+          if (again)
             times_.after(milliseconds{1000}, [this, i] {
               if (!is_over())
                 start_node(processes_[i].plan, processes_[i].once);
@@ -292,7 +394,7 @@ private:
     auto gate = caf::actor_cast<caf::strong_actor_ptr>(published_);
     if (times_.now() < processes_[node].unreachable_until || !gate || !is_alive(gate))
       return fail(ec::unavailable, "nobody answers");
-    auto fresh = std::make_shared<link>(system_, times_, network_, dice{seed_ + ++connections_, "link"});
+    auto fresh = std::make_shared<link>(system_, times_, book, network_, dice{seed_ + ++connections_, "link"});
     processes_[node].links.push_back(fresh);
     return fresh->known_at(at_node, gate);
   }
@@ -310,6 +412,8 @@ private:
   data_ptr data_;
   std::optional<run_outcome> outcome_;
   std::deque<process> processes_;
+  caf::scheduled_actor* running_ = nullptr; // whose turn it is
+  timeline::time stirred_ = times_.now(), advanced_at_ = stirred_; // the last disturbance began; the last step was told of
   std::map<caf::actor_id, std::size_t> home_;
   std::map<caf::actor_id, timeline::time> computing_; // workers: until when
 };

@@ -10,7 +10,7 @@
 /// Twice comes only what a node or a broker may say again on a new connection while the old one still delivers: results, offers,
 /// failures, beats, fences. Never a request, a lease or credit.
 #pragma once
-#include "timeline.hpp"
+#include "ledger.hpp"
 
 #include <enn/actors/interfaces.hpp>
 
@@ -35,8 +35,8 @@ public:
     double duplicates = 0;           // of what may come twice
   };
 
-  link(caf::actor_system& system, timeline& times, habits how, dice chance)
-      : system_{system}, times_{times}, how_{how}, chance_{chance} {}
+  link(caf::actor_system& system, timeline& times, ledger& book, habits how, dice chance)
+      : system_{system}, times_{times}, book_{book}, how_{how}, chance_{chance} {}
   ~link() { close(); }
 
   /// The proxy of `real`, which lives on the other side.
@@ -44,7 +44,7 @@ public:
     auto& known = proxies_[where][real->id()];
     if (!known) {
       caf::actor_config config;
-      known = caf::make_actor<proxy, caf::strong_actor_ptr>(system_.next_actor_id(), system_.node(), &system_, config, this,
+      known = caf::make_actor<proxy, caf::strong_actor_ptr>(system_.next_actor_id(), system_.node(), &system_, config, *this,
                                                             other(where), real);
       real->get()->attach_functor([self = weak_from_this(), where, id = real->id()](const caf::error& why) {
         if (auto l = self.lock())
@@ -105,10 +105,12 @@ private:
 
   class proxy : public caf::actor_proxy {
   public:
-    proxy(caf::actor_config& config, link* over, side lives, caf::strong_actor_ptr real)
-        : caf::actor_proxy{config}, over_{over}, lives_{lives}, real_{std::move(real)} {}
+    proxy(caf::actor_config& config, link& over, side lives, caf::strong_actor_ptr real)
+        : caf::actor_proxy{config}, over_{&over}, times_{over.times_}, book_{over.book_}, lives_{lives}, real_{std::move(real)} {}
 
     void enqueue(caf::mailbox_element_ptr m, caf::execution_unit*) override {
+      if (lives_ == at_node && m->sender)
+        book_.said(m->sender->id(), m->content(), times_.now(), true);
       if (over_)
         over_->carry(other(lives_), {.sender = m->sender, .receiver = real_, .id = m->mid, .content = m->move_content_to_message()});
     }
@@ -119,7 +121,9 @@ private:
     const caf::strong_actor_ptr& real() const { return real_; }
 
   private:
-    link* over_;
+    link* over_; // null: it is lost
+    timeline& times_;
+    ledger& book_;
     side lives_;
     caf::strong_actor_ptr real_;
   };
@@ -210,6 +214,7 @@ private:
 
   caf::actor_system& system_;
   timeline& times_;
+  ledger& book_;
   habits how_;
   dice chance_;
   bool cut_ = false;

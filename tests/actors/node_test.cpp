@@ -1,4 +1,4 @@
-// The node against a broker that the test plays.
+// The node against a broker that the test plays: kernel sets, fences, blocks that are offered.
 #include "fixture.hpp"
 
 #include <enn/actors/node.hpp>
@@ -17,8 +17,8 @@ struct actors_node : ::testing::Test {
   static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
 
   node_actor spawn(run_ptr run) { return spawn(std::move(run), t.data); }
-  node_actor spawn(run_ptr run, data_ptr data) {
-    node_setup setup{"local", "a", std::move(run), std::move(data), 2};
+  node_actor spawn(run_ptr run, data_ptr data, bool remote = false) {
+    node_setup setup{"local", "a", std::move(run), std::move(data), 2, remote};
     auto node = spawn_node(system, self.address(), caf::actor_cast<broker_actor>(self), caf::actor_cast<sampler_actor>(self),
                            std::move(setup), rules);
     self->monitor(node);
@@ -80,6 +80,108 @@ TEST_F(actors_node, asks_for_rows_only_where_it_has_no_data) {
     self->send_exit(node, caf::exit_reason::user_shutdown);
     settle();
   }
+}
+
+/// A node of another process whose blocks are all too large for a message.
+struct actors_remote_node : actors_node {
+  std::uint64_t epoch = 0;             // that it was told last
+  std::vector<std::uint64_t> offered;  // numbers
+  std::uint32_t room = 0;              // that it gave last
+  int failures = 0;
+  node_actor node;
+
+  actors_remote_node() {
+    rules.bulk_bytes = 1;
+    node = spawn(t.run, t.data, true);
+    settle();
+  }
+  ~actors_remote_node() override {
+    self->send_exit(node, caf::exit_reason::user_shutdown);
+    sched.run();
+  }
+
+  void settle() {
+    for (sched.run(); self->has_next_message(); sched.run())
+      self->receive([&](enlist_atom, const msg<wire::Enlistment>&, const node_actor&) { return ++epoch; },
+                    [&](credit_atom, std::uint64_t, std::uint32_t leases) { room = leases; }, [&](beat_atom, std::uint64_t) {},
+                    [&](failed_atom, std::uint64_t, const msg<wire::Failure>&) { ++failures; },
+                    [&](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk,
+                        std::uint32_t chunks) -> caf::result<msg<wire::Weights>> {
+                      if (step > 0)
+                        return fail(ec::protocol, "they are gone");
+                      return serialization::write_weights({step, averaged}, first_version(*t.run)->tensors.weights, chunk, chunks);
+                    },
+                    [&](offer_atom, std::uint64_t, std::uint64_t number, const msg<wire::Block>&) { offered.push_back(number); });
+  }
+  void send_lease(std::uint64_t task, std::uint64_t under, std::int64_t step = 0) {
+    serialization::lease l{.task = task, .kind = model::lease_kind::train, .step = step, .index = 0, .attempt = 0, .weights = {step, false},
+                           .start = model::rung::fast, .rows = {t.data->row(model::part::train, 0)}, .denominator = 1};
+    self->send(node, lease_atom_v, under, serialization::write(l));
+  }
+  void compute(std::uint64_t task) {
+    send_lease(task, epoch);
+    settle();
+  }
+  bool has(std::uint64_t number) {
+    bool found = false;
+    auto handle = self->request(node, caf::infinite, fetch_atom_v, number, std::uint32_t{0});
+    sched.run();
+    handle.receive([&](const msg<wire::Piece>&) { found = true; }, [](const caf::error& e) { EXPECT_EQ(code_of(e), ec::protocol); });
+    return found;
+  }
+};
+
+TEST_F(actors_remote_node, keeps_a_block_until_a_newer_task_begins) {
+  compute(1);
+  ASSERT_EQ(offered.size(), 1u);
+  EXPECT_TRUE(has(offered[0]));
+  EXPECT_TRUE(has(offered[0])) << "a piece may be asked for again";
+  compute(2);
+  ASSERT_EQ(offered.size(), 2u);
+  EXPECT_FALSE(has(offered[0]));
+  EXPECT_TRUE(has(offered[1]));
+}
+
+TEST_F(actors_remote_node, enlists_anew_when_its_own_epoch_is_fenced_and_forgets_what_it_offered) {
+  compute(1);
+  ASSERT_EQ(offered.size(), 1u);
+  self->send(node, fence_atom_v, epoch + 1); // not its own
+  settle();
+  EXPECT_EQ(epoch, 1u);
+  EXPECT_TRUE(has(offered[0]));
+  self->send(node, fence_atom_v, epoch);
+  settle();
+  EXPECT_EQ(epoch, 2u);
+  EXPECT_FALSE(has(offered[0]));
+}
+
+TEST_F(actors_remote_node, computes_no_lease_of_another_epoch) {
+  send_lease(1, epoch + 1);
+  settle();
+  EXPECT_TRUE(offered.empty());
+}
+
+TEST_F(actors_remote_node, gives_a_lease_back_whose_weights_are_gone) {
+  room = 0;
+  send_lease(1, epoch, 7);
+  settle();
+  EXPECT_EQ(failures, 1);
+  EXPECT_EQ(room, 1u);
+}
+
+TEST_F(actors_remote_node, gives_only_the_room_that_is_left_when_it_enlists_anew) {
+  EXPECT_EQ(room, 4u);
+  compute(1); // and has the weights
+  send_lease(2, epoch);
+  self->send(node, fence_atom_v, epoch);
+  while (!self->has_next_message()) // the node takes both; nothing is computed yet
+    sched.run_once();
+  self->receive([&](enlist_atom, const msg<wire::Enlistment>&, const node_actor&) { return ++epoch; },
+                [&](credit_atom, std::uint64_t, std::uint32_t) { ADD_FAILURE() << "it was computed"; });
+  while (!self->has_next_message())
+    sched.run_once();
+  self->receive([&](credit_atom, std::uint64_t, std::uint32_t leases) { room = leases; });
+  EXPECT_EQ(room, 3u);
 }
 
 } // namespace

@@ -7,6 +7,7 @@
 namespace enn::actors::test {
 namespace {
 
+using namespace std::chrono_literals;
 using serialization::block;
 using serialization::lease;
 
@@ -69,7 +70,7 @@ struct actors_broker : ::testing::Test {
 
   caf::expected<std::uint64_t> enlist(serialization::enlistment hello) {
     auto handle =
-      self->request(broker, std::chrono::seconds{1}, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
+      self->request(broker, caf::infinite, enlist_atom_v, serialization::write(hello), caf::actor_cast<node_actor>(self));
     sched.run();
     caf::expected<std::uint64_t> result{ec_error()};
     handle.receive([&](std::uint64_t epoch) { result = epoch; }, [&](caf::error& e) { result = std::move(e); });
@@ -187,6 +188,12 @@ struct other_node {
   std::vector<lease> leases;
   explicit other_node(caf::actor_system& system) : self{system, true} {}
 
+  void join(actors_broker& with) {
+    auto hello = serialization::write(serialization::enlist("local", "b", 1, with.t.run->kernels));
+    auto handle = self->request(with.broker, caf::infinite, enlist_atom_v, hello, caf::actor_cast<node_actor>(self));
+    with.sched.run();
+    handle.receive([&](std::uint64_t e) { epoch = e; }, [](caf::error&) {});
+  }
   void settle(const serialization::bounds& limits) {
     while (self->has_next_message())
       self->receive(
@@ -198,12 +205,6 @@ struct other_node {
 
 TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
   other_node nodes[3]{other_node{system}, other_node{system}, other_node{system}};
-  auto join = [&](other_node& n) {
-    auto hello = serialization::write(serialization::enlist("local", "b", 1, t.run->kernels));
-    auto handle = n.self->request(broker, std::chrono::seconds{1}, enlist_atom_v, hello, caf::actor_cast<node_actor>(n.self));
-    sched.run();
-    handle.receive([&](std::uint64_t e) { n.epoch = e; }, [](caf::error&) {});
-  };
   auto say = [&](other_node& n, const block& b) {
     self->send(broker, done_atom_v, n.epoch, serialization::write(b));
     settle();
@@ -211,7 +212,7 @@ TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
       each.settle(limits);
   };
   for (auto& n : nodes)
-    join(n);
+    n.join(*this);
   advance(nodes[0].epoch, 4);
   nodes[0].settle(limits);
   ASSERT_EQ(nodes[0].leases.size(), 4u);
@@ -220,8 +221,8 @@ TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
   say(nodes[1], answer(l, 2)); // wrong, or the other is
   EXPECT_EQ(nodes[0].epoch, 0u) << "both are fenced";
   EXPECT_EQ(nodes[1].epoch, 0u);
-  join(nodes[0]);
-  join(nodes[1]);
+  nodes[0].join(*this);
+  nodes[1].join(*this);
   for (auto& n : nodes)
     self->send(broker, credit_atom_v, n.epoch, std::uint32_t{4});
   settle();
@@ -237,6 +238,85 @@ TEST_F(actors_broker, expels_the_node_whose_bits_a_third_one_does_not_confirm) {
     say(nodes[2], answer(nodes[2].leases[index], 1));
   EXPECT_EQ(versions.size(), 1u);
   EXPECT_FALSE(ended);
+}
+
+/// Two nodes, of which the first is slow: 100 ms for a lease instead of 1 ms, until `slow` is changed.
+struct actors_slow_node : actors_broker {
+  std::chrono::milliseconds slow{100};
+  std::uint64_t first = 0;
+  std::unique_ptr<other_node> quick = std::make_unique<other_node>(system);
+
+  actors_slow_node() {
+    auto c = tiny_config();
+    c.train.steps = c.train.validate_every = 1000;
+    start_again(make_tiny(c));
+    first = enlist();
+    quick->join(*this);
+    self->send(broker, credit_atom_v, first, std::uint32_t{2});
+    self->send(broker, credit_atom_v, quick->epoch, std::uint32_t{2});
+    settle();
+  }
+
+  void answer_as(std::uint64_t epoch, const lease& l) {
+    self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
+    reply(epoch, answer(l));
+  }
+
+  /// Whoever is asked answers in its time. How many leases of its own, and copies, the slow one had.
+  std::pair<std::size_t, std::size_t> step() {
+    auto goal = versions.size() + 1;
+    std::set<std::uint32_t> of_quick, of_slow;
+    self->send(broker, advance_atom_v);
+    settle();
+    for (std::chrono::milliseconds now{0}; versions.size() < goal && now < 1000ms; now += 1ms) {
+      for (auto epoch : {first, quick->epoch})
+        self->send(broker, beat_atom_v, epoch);
+      sched.advance_time(1ms);
+      settle();
+      quick->settle(limits);
+      for (const auto& l : std::exchange(quick->leases, {})) {
+        of_quick.insert(l.index);
+        answer_as(quick->epoch, l);
+      }
+      for (const auto& [e, l] : leases)
+        of_slow.insert(l.index);
+      if (now >= slow)
+        for (const auto& [e, l] : std::exchange(leases, {}))
+          answer_as(e, l);
+    }
+    EXPECT_EQ(versions.size(), goal);
+    std::size_t own = 0;
+    for (auto i : of_slow)
+      own += !of_quick.contains(i);
+    return {own, of_slow.size() - own};
+  }
+};
+
+TEST_F(actors_slow_node, gets_leases_that_nobody_waits_for_until_it_is_quick_again) {
+  EXPECT_EQ(step().first, 2u) << "nothing is known of it yet";
+  std::size_t copies = 0;
+  for (int more = 0; more < 20; ++more) {
+    auto [own, copied] = step();
+    EXPECT_EQ(own, 0u);
+    copies += copied;
+  }
+  EXPECT_GT(copies, 0u);
+  slow = 1ms;
+  std::size_t steps = 0;
+  while (step().first == 0 && steps < 200)
+    ++steps;
+  EXPECT_LT(steps, 200u);
+}
+
+TEST_F(actors_slow_node, gets_all_of_them_when_it_is_alone) {
+  step();
+  step();
+  quick = nullptr;
+  settle();
+  leases.clear();
+  self->send(broker, credit_atom_v, first, std::uint32_t{8}); // whatever it has room for
+  advance(first, 0);
+  EXPECT_EQ(leases.size(), 4u);
 }
 
 /// A step that makes nonfinite weights makes no version: whoever has one has finite weights.

@@ -64,6 +64,8 @@ struct broker_state {
   void begin(model::lease_kind kind, row_list rows, row_cuts cuts);
   bool can_take(const member& m) const;
   void issue();
+  void issue_to(epoch_t epoch, member& m, bool even_if_slow);
+  void try_slow_ones();
   void issue_late_ones();
   msg<wire::Lease> make_lease(lease_book::ticket t) const;
   void failed(epoch_t epoch, const msg<wire::Failure>& m);
@@ -181,7 +183,7 @@ void broker_state::on_down(const caf::down_msg& down) {
 
 void broker_state::credit(epoch_t epoch, std::uint32_t room) {
   if (auto* m = members.find(epoch)) {
-    m->credit += room;
+    m->make_room(room, self->clock().now());
     issue();
   }
 }
@@ -256,21 +258,47 @@ bool broker_state::can_take(const member& m) const {
   return m.credit > 0 && !m.draining && !work->is_disputed(m.node.address());
 }
 
-/// Leases go to nodes in turn of their epochs, never more than a node has room for.
+/// Leases go to nodes in turn of their epochs, but not to one that the others would wait for, unless there is nobody else.
 void broker_state::issue() {
   if (!work)
     return;
   for (auto& [epoch, m] : members)
-    while (can_take(m)) {
-      if (work->kind == model::lease_kind::predict && unacknowledged >= prediction_window)
-        return;
-      auto ticket = work->book.issue(epoch, self->clock().now());
-      if (!ticket)
-        break;
-      --m.credit;
-      unacknowledged += work->kind == model::lease_kind::predict && ticket->attempt == 0;
-      self->send(m.node, lease_atom_v, epoch, make_lease(*ticket));
-    }
+    issue_to(epoch, m, false);
+  if (!work->book.any_out())
+    for (auto& [epoch, m] : members)
+      issue_to(epoch, m, true);
+  try_slow_ones();
+}
+
+/// Never more than it has room for.
+void broker_state::issue_to(epoch_t epoch, member& m, bool even_if_slow) {
+  auto now = self->clock().now();
+  while (can_take(m) && (even_if_slow || members.is_in_time(m, work->book.count_waiting(), now))) {
+    if (work->kind == model::lease_kind::predict && unacknowledged >= prediction_window)
+      return;
+    auto ticket = work->book.issue(epoch, now);
+    if (!ticket)
+      return;
+    m.give(now);
+    unacknowledged += work->kind == model::lease_kind::predict && ticket->attempt == 0;
+    self->send(m.node, lease_atom_v, epoch, make_lease(*ticket));
+  }
+}
+
+/// An idle node that is too slow for any lease of this task gets a copy of what another one computes: nobody waits for it, and it
+/// shows when it is quick again.
+void broker_state::try_slow_ones() {
+  auto now = self->clock().now();
+  if (work->kind == model::lease_kind::predict)
+    return;
+  for (auto& [epoch, m] : members)
+    if (can_take(m) && m.asked.empty() && !members.is_in_time(m, work->book.size(), now))
+      for (std::uint32_t i = 0; i < work->book.size(); ++i)
+        if (work->book.is_out(i) && work->book.holder(i) != epoch) {
+          m.give(now);
+          self->send(m.node, lease_atom_v, epoch, make_lease({i, work->book.attempt(i)}));
+          break;
+        }
 }
 
 /// A lease that takes far longer than usual goes to another node too; whoever answers first counts.

@@ -17,7 +17,7 @@ public:
   };
 
   lease_book() = default;
-  explicit lease_book(std::uint32_t leases) : entries_(leases) {}
+  explicit lease_book(std::uint32_t leases) : entries_(leases), waiting_(leases) {}
 
   /// The lowest waiting lease that this node may have, now out there.
   std::optional<ticket> issue(node_epoch to, time now = {}) {
@@ -29,6 +29,7 @@ public:
         continue;
       e.where = to;
       e.since = now;
+      --waiting_;
       return ticket{static_cast<std::uint32_t>(i), e.attempt};
     }
     return std::nullopt;
@@ -39,6 +40,7 @@ public:
   /// Counts each lease once, however often it is reported.
   void done(std::uint32_t first, std::uint32_t count) {
     for (auto i = first; i < first + count; ++i) {
+      waiting_ -= entries_[i].where == waiting;
       done_ += entries_[i].where != finished;
       entries_[i].where = finished;
     }
@@ -75,6 +77,8 @@ public:
 
   std::uint32_t attempt(std::uint32_t index) const { return entries_[index].attempt; }
   std::uint32_t size() const { return static_cast<std::uint32_t>(entries_.size()); }
+  std::uint32_t count_waiting() const { return static_cast<std::uint32_t>(waiting_); }
+  bool any_out() const { return waiting_ + done_ < entries_.size(); }
   bool complete() const { return done_ == entries_.size(); }
 
 private:
@@ -89,6 +93,7 @@ private:
   void put_back(std::uint32_t index, node_epoch late_at) {
     auto& e = entries_[index];
     done_ -= e.where == finished;
+    waiting_ += e.where != waiting;
     e.where = waiting;
     e.late_at = late_at;
     ++e.attempt;
@@ -96,7 +101,7 @@ private:
   }
 
   std::vector<entry> entries_;
-  std::size_t first_waiting_ = 0, done_ = 0;
+  std::size_t first_waiting_ = 0, waiting_ = 0, done_ = 0;
 };
 
 } // namespace enn::actors

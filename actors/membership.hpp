@@ -7,6 +7,7 @@
 #include <caf/actor_addr.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <map>
 #include <optional>
@@ -28,6 +29,27 @@ struct member {
   bool draining = false;         // gets no more leases; set by membership::drain()
   std::uint64_t leases_done = 0;
   std::deque<incoming_block> incoming; // the first is being fetched
+
+  // How long it takes for a lease.
+  using clock = std::chrono::steady_clock;
+  std::deque<clock::time_point> asked; // when it got those that it has not made room for
+  clock::duration pace{};              // lately; 0: unknown
+
+  void give(clock::time_point now) {
+    --credit;
+    asked.push_back(now);
+  }
+  void make_room(std::uint32_t room, clock::time_point now) {
+    credit += room;
+    for (; room > 0 && !asked.empty(); --room, asked.pop_front()) {
+      auto more = now - asked.front() - pace;
+      pace += pace == clock::duration{} ? more : more / (more > clock::duration{} ? 2 : 16); // some quick ones prove little
+    }
+  }
+  /// What it holds may take longer than what it did.
+  clock::duration pace_at(clock::time_point now) const {
+    return asked.empty() || pace == clock::duration{} ? pace : std::max(pace, now - asked.front());
+  }
 };
 
 class membership {
@@ -36,7 +58,7 @@ public:
 
   epoch add(node_actor node, serialization::enlistment hello) {
     bool leaving = leaving_.contains(node.address());
-    members_.emplace(++last_, member{std::move(node), std::move(hello), 0, 0, leaving, 0, {}});
+    members_.emplace(++last_, member{std::move(node), std::move(hello), 0, 0, leaving, 0, {}, {}, {}});
     return last_;
   }
   /// It is to leave, also when it enlists anew.
@@ -61,6 +83,17 @@ public:
       if (m.hello.name == name)
         result.push_back(e);
     return result;
+  }
+  /// Whether it will have computed one more lease before the others have computed all that wait, as far as is known.
+  bool is_in_time(const member& m, std::uint32_t waiting, member::clock::time_point now) const {
+    double others = 0; // leases in a tick of the clock
+    auto quickest = member::clock::duration::max();
+    for (const auto& [e, other] : members_)
+      if (auto pace = other.pace_at(now); &other != &m && !other.draining && pace.count() > 0) {
+        others += other.hello.workers / static_cast<double>(pace.count());
+        quickest = std::min(quickest, pace);
+      }
+    return others == 0 || static_cast<double>((m.pace_at(now) - quickest).count()) <= waiting / others;
   }
   /// Counts a beat of everybody; answers who has now been silent for so many.
   std::vector<epoch> count_beat(std::uint32_t most) {

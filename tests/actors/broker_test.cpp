@@ -9,6 +9,7 @@
 namespace enn::actors::test {
 namespace {
 
+using namespace std::chrono_literals;
 using serialization::block;
 using serialization::lease;
 
@@ -327,6 +328,85 @@ struct other_node {
         [&](caf::exit_msg& m) { expelled = code_of(m.reason) == ec::not_reproducible; });
   }
 };
+
+/// Two nodes, of which the first is slow: 100 ms for a lease instead of 1 ms, until `slow` is changed.
+struct actors_slow_node : actors_broker {
+  std::chrono::milliseconds slow{100};
+  std::uint64_t first = 0;
+  std::unique_ptr<other_node> quick = std::make_unique<other_node>(system);
+
+  actors_slow_node() {
+    auto c = tiny_config();
+    c.train.steps = c.train.validate_every = 1000;
+    start_again(make_tiny(c));
+    first = enlist();
+    quick->join(broker, sched, serialization::enlist("local", "b", 1, t.run->kernels));
+    self->send(broker, credit_atom_v, first, std::uint32_t{2});
+    self->send(broker, credit_atom_v, quick->epoch, std::uint32_t{2});
+    settle();
+  }
+
+  void answer_as(std::uint64_t epoch, const lease& l) {
+    self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
+    reply(epoch, answer(l));
+  }
+
+  /// Whoever is asked answers in its time. How many leases of its own, and copies, the slow one had.
+  std::pair<std::size_t, std::size_t> step() {
+    auto goal = versions.size() + 1;
+    std::set<std::uint32_t> of_quick, of_slow;
+    self->send(broker, advance_atom_v);
+    settle();
+    for (std::chrono::milliseconds now{0}; versions.size() < goal && now < 1000ms; now += 1ms) {
+      for (auto epoch : {first, quick->epoch})
+        self->send(broker, beat_atom_v, epoch);
+      sched.advance_time(1ms);
+      settle();
+      quick->settle(limits);
+      for (const auto& l : std::exchange(quick->leases, {})) {
+        of_quick.insert(l.index);
+        answer_as(quick->epoch, l);
+      }
+      for (const auto& [e, l] : leases)
+        of_slow.insert(l.index);
+      if (now >= slow)
+        for (const auto& [e, l] : std::exchange(leases, {}))
+          answer_as(e, l);
+    }
+    EXPECT_EQ(versions.size(), goal);
+    std::size_t own = 0;
+    for (auto i : of_slow)
+      own += !of_quick.contains(i);
+    return {own, of_slow.size() - own};
+  }
+};
+
+TEST_F(actors_slow_node, gets_leases_that_nobody_waits_for_until_it_is_quick_again) {
+  EXPECT_EQ(step().first, 2u) << "nothing is known of it yet";
+  std::size_t copies = 0;
+  for (int more = 0; more < 20; ++more) {
+    auto [own, copied] = step();
+    EXPECT_EQ(own, 0u);
+    copies += copied;
+  }
+  EXPECT_GT(copies, 0u);
+  slow = 1ms;
+  std::size_t steps = 0;
+  while (step().first == 0 && steps < 200)
+    ++steps;
+  EXPECT_LT(steps, 200u);
+}
+
+TEST_F(actors_slow_node, gets_all_of_them_when_it_is_alone) {
+  step();
+  step();
+  quick = nullptr;
+  settle();
+  leases.clear();
+  self->send(broker, credit_atom_v, first, std::uint32_t{8}); // whatever it has room for
+  advance(first, 0);
+  EXPECT_EQ(leases.size(), 4u);
+}
 
 struct actors_dispute : actors_broker {
   other_node nodes[4]{other_node{system}, other_node{system}, other_node{system}, other_node{system}};

@@ -18,7 +18,7 @@ public:
   explicit ledger(milliseconds late_lease) : late_lease_{late_lease} {}
 
   std::string problem; // the first; empty: none
-  std::uint64_t given = 0, shared = 0; // leases; of them those whose former holder was not forgotten
+  std::uint64_t given = 0, copies = 0, shared = 0; // leases; of them copies; those whose former holder was not forgotten
 
   void heard(caf::actor_id by, const caf::mailbox_element& message, timeline::time now) {
     auto& b = brokers_[by];
@@ -30,8 +30,11 @@ public:
     } else if (m.match_elements<caf::down_msg>()) {
       b.forget(m.get_as<caf::down_msg>(0).source);
     } else if (m.match_elements<credit_atom, std::uint64_t, std::uint32_t>()) {
-      if (auto* e = b.find(m.get_as<std::uint64_t>(1)))
-        e->room += m.get_as<std::uint32_t>(2);
+      if (auto* e = b.find(m.get_as<std::uint64_t>(1))) {
+        auto leases = m.get_as<std::uint32_t>(2);
+        e->first_room = e->room > 0 ? e->first_room : leases;
+        e->room += leases;
+      }
     } else if (m.match_elements<failed_atom, std::uint64_t, msg<wire::Failure>>()) {
       if (auto f = serialization::read(m.get_as<msg<wire::Failure>>(2)))
         b.leases[{f->task, f->index}][f->attempt].failed = true;
@@ -59,8 +62,10 @@ public:
 private:
   struct enlistment {
     caf::actor_addr node;
-    std::uint64_t room = 0, given = 0;
+    std::uint64_t first_room = 0, room = 0, given = 0;
     bool over = false;
+
+    std::uint64_t held() const { return first_room + given - room; }
   };
   struct holder { // of an attempt
     std::uint64_t epoch = 0; // 0: nobody was seen to get it
@@ -85,12 +90,16 @@ private:
     auto& attempts = b.leases[{l.task, l.index}];
     auto& h = attempts[l.attempt];
     auto* e = b.find(to.epoch);
-    if (h.epoch > 0)
+    bool is_copy = h.epoch > 0; // only an idle node may have one; of the coordinator's own it is not known who was first
+    if (is_copy && to.is_exact && (h.epoch == to.epoch || (e && e->held() > 0)))
       complain(l, "was given to two nodes");
     if (e && e->over && to.is_exact)
       complain(l, "was given under an epoch that is over");
     if (!e || ++e->given > e->room)
       complain(l, "was given to a node that has no room");
+    copies += is_copy;
+    if (is_copy && to.is_exact)
+      return;
     if (auto before = attempts.find(l.attempt - 1); l.attempt > 0 && before != attempts.end() && before->second.epoch > 0) {
       const auto& was = before->second;
       bool may_answer = !b.find(was.epoch)->over && !was.failed && was.is_exact && b.refused_at < was.since;

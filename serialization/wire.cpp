@@ -490,14 +490,15 @@ namespace {
 template <class Value>
 void put_values(capnp::List<capnp::Data>::Builder to, unsigned row, const std::vector<Value>& values) {
   auto size = values.size() * sizeof(Value);
-  std::memcpy(to.init(row, static_cast<unsigned>(size)).begin(), values.data(), size);
+  auto bytes = to.init(row, static_cast<unsigned>(size));
+  std::copy_n(reinterpret_cast<const capnp::byte*>(values.data()), size, bytes.begin()); // perhaps none, as of no calendar
 }
 
 template <class Value>
 std::vector<Value> get_values(const char* field, capnp::Data::Reader from, std::uint64_t size) {
   exactly(field, from.size(), size * sizeof(Value));
   std::vector<Value> values(size);
-  std::memcpy(values.data(), from.begin(), from.size());
+  std::copy_n(from.begin(), from.size(), reinterpret_cast<capnp::byte*>(values.data()));
   return values;
 }
 

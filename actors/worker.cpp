@@ -31,7 +31,7 @@ block worker_state::compute(lease l, const flat_weights& weights, const model::r
   auto fault = number_faults ? number_faults(ordinal, l) : model::number_fault{};
   bool train = l.kind == model::lease_kind::train, predict = l.kind == model::lease_kind::predict;
   block answer{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
-            .losses = {}, .health = {}, .numbers = {}, .rows = {}};
+               .losses = {}, .health = {}, .numbers = {}, .rows = {}};
   auto& numbers = answer.numbers.edit();
   numbers.resize(train ? limits.parameters : predict ? l.rows.size() * limits.target_size : 0);
   if (predict)

@@ -67,7 +67,7 @@ msg<wire::Block> write(const block& x);
 caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits);
 
 // A large block goes to another process as its head; the receiver then asks for its chunks.
-bool is_bulky(const msg<wire::Block>& m, std::uint64_t most_bytes = bulk_chunks * chunk_bytes);
+bool is_bulky(const msg<wire::Block>& m, std::uint64_t most_bytes);
 /// All but the numbers.
 msg<wire::Block> head_of(const msg<wire::Block>& m);
 /// `numbers` has its size, its values follow by read_piece(). The hash is still to be compared: is_whole().

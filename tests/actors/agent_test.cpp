@@ -13,20 +13,14 @@ namespace {
 using std::chrono::milliseconds;
 using welcome = caf::result<msg<wire::RunDefinition>, broker_actor, sampler_actor>;
 
-struct actors_agent : ::testing::Test {
-  testing_config config;
-  caf::actor_system system{config};
-  caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  caf::scoped_actor self{system, true};
+struct actors_agent : one_thread {
   tiny t = make_tiny();
-  policy rules = [] { auto p = quick(); p.threads = false; return p; }();
+  policy rules = rules_of_one();
   caf::actor broker = spawn_broker(), gate = spawn_gate();
   std::deque<caf::error> refusals; // of the gate, before it lets the agent in
   int joins = 0, diallers = 0, dialler_faults = 0;
   std::string told;
   agent_actor agent;
-
-  static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
 
   ~actors_agent() override {
     caf::anon_send_exit(agent, caf::exit_reason::user_shutdown);

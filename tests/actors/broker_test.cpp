@@ -14,14 +14,10 @@ using serialization::block;
 using serialization::lease;
 
 /// A driver, too: the broker tells it what came out.
-struct actors_broker : ::testing::Test {
-  testing_config config;
-  caf::actor_system system{config};
-  caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  caf::scoped_actor self{system, true};
+struct actors_broker : one_thread {
   tiny t = make_tiny([] { auto c = tiny_config(); c.train.validate_every = 1000; return c; }());
   serialization::bounds limits = serialization::bounds_of(*t.run);
-  policy rules = [] { auto p = quick(); p.threads = false; p.skipped_steps = 2; return p; }();
+  policy rules = [] { auto p = rules_of_one(); p.skipped_steps = 2; return p; }();
   sampler_actor sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);
   broker_actor broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler,
                                      first_version(*t.run), rules);
@@ -34,8 +30,6 @@ struct actors_broker : ::testing::Test {
   std::size_t waits = 0; // beats without a node for the work
   caf::error reason;
   bool ended = false;
-
-  static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
 
   actors_broker() { self->monitor(broker); }
 

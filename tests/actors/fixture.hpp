@@ -159,6 +159,21 @@ struct testing_config : caf::actor_system_config {
   }
 };
 
+/// Actors on one thread and on virtual time, and a test that plays the others.
+struct one_thread : ::testing::Test {
+  testing_config config;
+  caf::actor_system system{config};
+  caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
+  caf::scoped_actor self{system, true};
+
+  static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
+  static policy rules_of_one() {
+    auto p = quick();
+    p.threads = false;
+    return p;
+  }
+};
+
 /// One message a turn, so that every interleaving of messages can be drawn.
 struct interleaving_config : testing_config {
   interleaving_config() { set("scheduler.max-throughput", std::size_t{1}); }

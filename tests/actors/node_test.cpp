@@ -6,15 +6,9 @@
 namespace enn::actors::test {
 namespace {
 
-struct actors_node : ::testing::Test {
-  testing_config config;
-  caf::actor_system system{config};
-  caf::scheduler::test_coordinator& sched = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  caf::scoped_actor self{system, true};
+struct actors_node : one_thread {
   tiny t = make_tiny();
-  policy rules = [] { auto p = quick(); p.threads = false; return p; }();
-
-  static void SetUpTestSuite() { spdlog::set_level(spdlog::level::off); }
+  policy rules = rules_of_one();
 
   node_actor spawn(run_ptr run) { return spawn(std::move(run), t.data); }
   node_actor spawn(run_ptr run, data_ptr data, bool remote = false) {

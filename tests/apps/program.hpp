@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include <functional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -169,6 +171,27 @@ inline void flip_bit(const fs::path& file) {
 inline std::ptrdiff_t lines_in(const fs::path& file) {
   auto text = read(file);
   return std::count(text.begin(), text.end(), '\n');
+}
+
+/// Until `done`, or for long enough that only something broken takes longer.
+inline bool eventually(const std::function<bool()>& done) {
+  auto until = std::chrono::steady_clock::now() + std::chrono::seconds{60};
+  for (; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(std::chrono::milliseconds{1}))
+    if (done())
+      return true;
+  return done();
+}
+
+/// The processes that this one started, by whichever thread.
+inline std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> found;
+  std::error_code gone;
+  for (const auto& thread : fs::directory_iterator{"/proc/" + std::to_string(parent) + "/task", gone}) {
+    std::ifstream in{thread.path() / "children"};
+    for (pid_t child; in >> child;)
+      found.push_back(child);
+  }
+  return found;
 }
 
 } // namespace enn::apps

@@ -16,14 +16,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Until `done`, or for long enough that only something broken takes longer.
-bool eventually(const std::function<bool()>& done) {
-  for (auto until = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(1ms))
-    if (done())
-      return true;
-  return done();
-}
-
 bool exists(pid_t process) {
   return kill(process, 0) == 0;
 }
@@ -204,13 +196,6 @@ TEST(restart, only_what_was_never_there_is_progress) {
 }
 
 // -- the program --------------------------------------------------------------------------------------------------------------
-
-/// The processes that this one started.
-std::vector<pid_t> children_of(pid_t process) {
-  auto id = std::to_string(process);
-  std::istringstream in{read("/proc/" + id + "/task/" + id + "/children")};
-  return {std::istream_iterator<pid_t>{in}, {}};
-}
 
 /// A line of /proc/PROCESS/status.
 std::string status_of(pid_t process, const std::string& label) {

@@ -10,14 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Until `done`, or for long enough that only something broken takes longer.
-bool eventually(const std::function<bool()>& done) {
-  for (auto until = std::chrono::steady_clock::now() + 60s; std::chrono::steady_clock::now() < until; std::this_thread::sleep_for(2ms))
-    if (done())
-      return true;
-  return done();
-}
-
 constexpr int steps = 400;
 
 arguments train(const fs::path& folder, const arguments& more, const std::string& seed = "1") {
@@ -64,17 +56,6 @@ std::size_t times(const fs::path& run, const std::string& event, const std::stri
     count += line.find("\"event\":\"" + event + "\"") != std::string::npos
              && (name.empty() || line.find("\"node\":\"" + name + "\"") != std::string::npos);
   return count;
-}
-
-std::vector<pid_t> children_of(pid_t parent) {
-  std::vector<pid_t> found;
-  std::error_code gone;
-  for (const auto& thread : fs::directory_iterator{"/proc/" + std::to_string(parent) + "/task", gone}) {
-    std::ifstream in{thread.path() / "children"};
-    for (pid_t child; in >> child;)
-      found.push_back(child);
-  }
-  return found;
 }
 
 void expect_done(process& coordinator, const fs::path& run, const std::string& expected) {

@@ -191,7 +191,7 @@ std::uint64_t number_after(const std::string& text, std::string_view before) {
 std::optional<bytes> block_arrives(input words) {
   auto read_it = [](const auto& m) { return read(m, limits()); };
   auto m = from_words<wire::Block>(words);
-  promise(!is_bulky(m), "too large for one message");
+  promise(!is_bulky(m, bulk_chunks * chunk_bytes), "too large for one message");
   auto x = read_it(m);
   if (x || text_of(x.error()).find("block: hash: ") != 0)
     return message_survives<wire::Block>(words, read_it);

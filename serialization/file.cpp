@@ -92,12 +92,25 @@ std::optional<pid_t> owner_of_draft(std::string_view name) {
   return rest.ec == std::errc{} && rest.ptr == end ? std::optional{owner} : std::nullopt;
 }
 
+/// A process that is killed or ends closes its files, and so lets go of what it locked, while its number still answers; until
+/// its parent asks for it, for ever if need be. What no longer has a program writes nothing.
+bool is_gone(pid_t process) {
+  auto program_of = [](const std::string& who) {
+    std::error_code code;
+    fs::read_symlink("/proc/" + who + "/exe", code);
+    return code;
+  };
+  if (::kill(process, 0) != 0 && errno == ESRCH)
+    return true;
+  return program_of(std::to_string(process)) == std::errc::no_such_file_or_directory && !program_of("self");
+}
+
 } // namespace
 
 caf::expected<void> sweep_drafts(const fs::path& folder) {
   std::error_code code;
   for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code))
-    if (auto owner = owner_of_draft(it->path().filename().string()); owner && ::kill(*owner, 0) != 0 && errno == ESRCH)
+    if (auto owner = owner_of_draft(it->path().filename().string()); owner && is_gone(*owner))
       if (::unlink(it->path().c_str()) != 0 && errno != ENOENT)
         return os_error(it->path(), "remove", errno);
   if (code && code != std::errc::no_such_file_or_directory)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -221,6 +222,19 @@ TEST_F(files, that_a_process_left_half_written_are_swept_once_it_is_gone) {
   for (const auto& name : {alive, std::string{"notes.tmp"}, std::string{"a.1-x.tmp"}})
     EXPECT_TRUE(fs::exists(folder / name)) << name;
   EXPECT_TRUE(sweep_drafts(folder / "none"));
+}
+
+TEST_F(files, a_process_that_ended_is_gone_before_its_parent_asks_for_it) {
+  auto ended = fork();
+  if (ended == 0)
+    _exit(0);
+  siginfo_t facts;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(ended), &facts, WEXITED | WNOWAIT), 0);
+  auto left = folder / ("a.h5." + std::to_string(ended) + "-1.tmp");
+  EXPECT_TRUE(write_file(left, "half"));
+  EXPECT_TRUE(sweep_drafts(folder));
+  EXPECT_FALSE(fs::exists(left));
+  EXPECT_EQ(waitpid(ended, nullptr, 0), ended);
 }
 
 } // namespace

@@ -14,7 +14,7 @@ using serialization::checkpoint_folder;
 
 struct recorded_lines {
   std::int64_t steps = 0;
-  bool torn = false; // something follows the last whole line
+  bool torn = false; // something follows the last whole one
 };
 
 /// How many steps losses.jsonl has recorded.
@@ -25,7 +25,8 @@ caf::expected<recorded_lines> lines_of(const fs::path& folder) {
   auto text = serialization::read_file(path);
   if (!text)
     return text.error();
-  return recorded_lines{std::count(text->begin(), text->end(), '\n'), !text->empty() && !text->ends_with('\n')};
+  auto whole = std::string_view{*text}.substr(0, serialization::line_log::whole(*text));
+  return recorded_lines{std::count(whole.begin(), whole.end(), '\n'), whole.size() < text->size()};
 }
 
 /// The run asked for, on the kernels of the run recorded: they are never resolved anew.

@@ -4,7 +4,6 @@
 
 #include <xxhash.h>
 
-#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <charconv>
@@ -146,14 +145,14 @@ caf::expected<std::string> read_file(const fs::path& path) {
 namespace {
 
 /// Cuts the file after its last whole line; 0 or errno.
-int cut_torn_line(int file) {
+int cut_torn_lines(int file) {
   std::uint64_t begin = 0, end = 0;
   auto code = for_each_piece(file, 0, [&](auto piece) {
-    auto last = std::find(piece.rbegin(), piece.rend(), std::byte{'\n'});
-    if (last != piece.rend())
-      end = begin + static_cast<std::uint64_t>(piece.rend() - last);
-    begin += piece.size();
-    return true;
+    std::string_view text{reinterpret_cast<const char*>(piece.data()), piece.size()};
+    if (auto lines = line_log::whole(text); lines > 0)
+      end = begin + lines;
+    begin += text.size();
+    return text.find('\0') == text.npos;
   });
   struct stat facts {};
   if (code != 0)
@@ -174,7 +173,7 @@ caf::expected<line_log> line_log::open(const fs::path& path) {
   auto file = open_file(path, O_RDWR | O_APPEND | O_CREAT);
   if (!file)
     return os_error(path, "open", errno);
-  if (auto code = cut_torn_line(file.get()))
+  if (auto code = cut_torn_lines(file.get()))
     return os_error(path, "cut the torn last line of", code);
   if (auto synced = sync_folder(folder_of(path)); !synced)
     return synced.error();
@@ -199,8 +198,8 @@ line_log::~line_log() {
 }
 
 caf::expected<void> line_log::append(std::string_view line, bool durable) {
-  if (line.find('\n') != std::string_view::npos)
-    return fail(ec::io_failed, path_.string() + ": cannot append: the line holds a newline");
+  if (line.find_first_of(std::string_view{"\n\0", 2}) != line.npos)
+    return fail(ec::io_failed, path_.string() + ": cannot append: the line holds a newline or NUL character");
   auto text = std::string{line} + '\n';
   struct stat before {};
   if (::fstat(descriptor_, &before) != 0)
@@ -232,10 +231,15 @@ caf::expected<std::vector<std::string>> line_log::lines(const fs::path& path) {
   auto content = read_file(path);
   if (!content)
     return content.error();
+  content->resize(whole(*content));
   std::vector<std::string> result;
   for (std::size_t begin = 0, end; (end = content->find('\n', begin)) != std::string::npos; begin = end + 1)
     result.push_back(content->substr(begin, end - begin));
   return result;
+}
+
+std::size_t line_log::whole(std::string_view content) {
+  return content.substr(0, content.find('\0')).rfind('\n') + 1; // 0 if there is none
 }
 
 // -- fingerprints -----------------------------------------------------------------------------------------------------------

@@ -50,19 +50,23 @@ caf::expected<std::string> read_file(const std::filesystem::path& path);
 
 // -- logs -------------------------------------------------------------------------------------------------------------------
 
-/// An append-only file of lines. Opening truncates a torn last line (one without its newline) and creates the file.
+/// An append-only file of lines. Opening creates the file, or cuts off what follows its last whole line. A line without its newline
+/// was torn by a crash; one with a NUL was not all on the disk before a power cut, and what follows it was never synced.
 class line_log {
 public:
   static caf::expected<line_log> open(const std::filesystem::path& path);
   line_log(line_log&&) noexcept;
   line_log& operator=(line_log&&) noexcept;
   ~line_log();
-  /// Appends line + '\n' with one write(2); `durable` also fsyncs. A line that did not fit is taken back. Lines hold no newline.
+  /// Appends line + '\n' with one write(2); `durable` also fsyncs. A line that did not fit is taken back. Lines hold neither newline
+  /// nor NUL.
   caf::expected<void> append(std::string_view line, bool durable = false);
   /// All lines so far survive a power cut.
   caf::expected<void> sync() const;
-  /// The whole lines of a file, without newlines; a torn last one is left out.
+  /// The whole lines of a file, without newlines.
   static caf::expected<std::vector<std::string>> lines(const std::filesystem::path& path);
+  /// How much of a file's content is whole lines.
+  static std::size_t whole(std::string_view content);
 
 private:
   line_log() = default;

@@ -116,6 +116,18 @@ TEST_F(files, a_torn_last_line_is_cut_when_the_log_is_opened) {
   }
 }
 
+TEST_F(files, lines_that_a_power_cut_kept_from_the_disk_are_cut_with_all_that_follow) {
+  const std::string nothing(700, '\0'), large(2'500'000, 'x');
+  for (const auto& lost : {nothing, nothing + "\n", nothing + "xyz\nfour\n", "th" + nothing + "\nfour\n", large + nothing + "\nfour\n"}) {
+    fs::remove(folder / "log");
+    append_raw(folder / "log", "one\ntwo\n" + lost);
+    EXPECT_EQ(*line_log::lines(folder / "log"), (std::vector<std::string>{"one", "two"}));
+    auto log = line_log::open(folder / "log");
+    ASSERT_TRUE(log && log->append("three"));
+    EXPECT_EQ(*read_file(folder / "log"), "one\ntwo\nthree\n");
+  }
+}
+
 TEST_F(files, a_log_of_one_torn_line_becomes_empty) {
   append_raw(folder / "log", std::string(2'500'000, 'x'));
   ASSERT_TRUE(line_log::open(folder / "log"));
@@ -134,8 +146,9 @@ TEST_F(files, a_line_that_does_not_fit_on_the_disk_is_taken_back_whole) {
   EXPECT_EQ(*read_file(folder / "log"), "whole\nfits\n");
 }
 
-TEST_F(files, a_line_with_a_newline_is_refused) {
+TEST_F(files, a_line_with_a_newline_or_a_nul_is_refused) {
   EXPECT_FALSE(line_log::open(folder / "log")->append("one\ntwo"));
+  EXPECT_FALSE(line_log::open(folder / "log")->append({"one\0two", 7}));
 }
 
 TEST_F(files, fingerprints_are_those_of_xxh128sum) {

@@ -5,12 +5,15 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <new>
 
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace enn::fault {
@@ -69,6 +72,29 @@ auto through(kind k, Call call, std::size_t size = 0) -> decltype(call(size)) {
   return call(size);
 }
 
+int trace = -1;
+std::mutex order; // of the calls that are taken down
+
+void take_down(traced it, std::string_view first = {}, std::string_view second = {}) {
+  it.first = static_cast<std::uint32_t>(first.size());
+  it.second = static_cast<std::uint32_t>(second.size());
+  const iovec parts[] = {{&it, sizeof it}, {const_cast<char*>(first.data()), it.first}, {const_cast<char*>(second.data()), it.second}};
+  if (::syscall(SYS_writev, trace, parts, 3) != static_cast<long>(sizeof it + it.first + it.second))
+    die(); // better than a test that looks at half of it
+}
+
+/// Makes a call and takes it down if it succeeds: note(answer).
+template <class Call, class Note>
+auto noted(Call call, Note note) -> decltype(call()) {
+  if (!armed || trace < 0)
+    return call();
+  std::lock_guard guard{order};
+  auto answer = call();
+  if (answer >= 0)
+    note(answer);
+  return answer;
+}
+
 /// The function that this one stands before.
 template <class Function>
 Function* next(Function*, const char* name) {
@@ -76,14 +102,21 @@ Function* next(Function*, const char* name) {
 }
 
 template <class Call>
-int opened(const char* path, int flags, Call call) {
+int opened(const char* path, int flags, Call open_it) {
   if (!watched(path))
-    return call(0);
+    return open_it(0);
+  auto call = [&](std::size_t) {
+    return noted([&] { return open_it(0); }, [&](int file) { take_down({.what = kind::open, .file = file, .flags = flags}, path); });
+  };
   bool changes = (flags & (O_CREAT | O_TRUNC)) != 0 || (flags & O_ACCMODE) != O_RDONLY;
   auto file = changes ? through(kind::open, call) : call(0);
   if (auto it = use_of(file))
     *it = changes ? use::written : use::watched;
   return file;
+}
+
+void written(int file, std::uint64_t offset, const void* bytes, ssize_t count) {
+  take_down({.what = kind::write, .file = file, .place = offset}, {static_cast<const char*>(bytes), static_cast<std::size_t>(count)});
 }
 
 mode_t mode_in(int flags, va_list& rest) {
@@ -107,7 +140,13 @@ tally* make_tally(const char* path) {
 void arm(const plan& what) {
   current = what;
   std::strncpy(folder, what.under, sizeof folder - 1);
+  if (*what.trace)
+    trace = ::open(what.trace, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   armed = true;
+}
+
+void mark() {
+  noted([] { return 0; }, [](int) { take_down({.mark = true}); });
 }
 
 void disarm() {
@@ -150,14 +189,18 @@ int close(int file) {
 
 ssize_t write(int file, const void* bytes, size_t size) {
   static const auto real = next(&::write, "write");
-  auto call = [&](std::size_t count) { return real(file, bytes, count); };
-  return watched(file) ? through(kind::write, call, size) : call(size);
+  if (!watched(file))
+    return real(file, bytes, size);
+  auto note = [&](ssize_t count) { written(file, at_the_end, bytes, count); };
+  return through(kind::write, [&](std::size_t count) { return noted([&] { return real(file, bytes, count); }, note); }, size);
 }
 
 ssize_t pwrite(int file, const void* bytes, size_t size, off_t offset) {
   static const auto real = next(&::pwrite, "pwrite");
-  auto call = [&](std::size_t count) { return real(file, bytes, count, offset); };
-  return watched(file) ? through(kind::write, call, size) : call(size);
+  if (!watched(file))
+    return real(file, bytes, size, offset);
+  auto note = [&](ssize_t count) { written(file, static_cast<std::uint64_t>(offset), bytes, count); };
+  return through(kind::write, [&](std::size_t count) { return noted([&] { return real(file, bytes, count, offset); }, note); }, size);
 }
 
 ssize_t read(int file, void* bytes, size_t size) {
@@ -176,50 +219,52 @@ int posix_fallocate(int file, off_t offset, off_t size) {
   static const auto real = next(&::posix_fallocate, "posix_fallocate");
   if (!watched(file))
     return real(file, offset, size);
-  auto call = [&](std::size_t) { return (errno = real(file, offset, size)) == 0 ? 0 : -1; };
-  return through(kind::allocate, call) == 0 ? 0 : errno;
+  auto call = [&] { return (errno = real(file, offset, size)) == 0 ? 0 : -1; };
+  auto note = [&](int) { take_down({.what = kind::allocate, .file = file, .place = static_cast<std::uint64_t>(offset + size)}); };
+  return through(kind::allocate, [&](std::size_t) { return noted(call, note); }) == 0 ? 0 : errno;
 }
 
 int ftruncate(int file, off_t size) noexcept {
   static const auto real = next(&::ftruncate, "ftruncate");
-  auto call = [&](std::size_t) { return real(file, size); };
-  return watched(file) ? through(kind::truncate, call) : call(0);
+  auto note = [&](int) { take_down({.what = kind::truncate, .file = file, .place = static_cast<std::uint64_t>(size)}); };
+  auto call = [&](std::size_t) { return noted([&] { return real(file, size); }, note); };
+  return watched(file) ? through(kind::truncate, call) : real(file, size);
 }
 
 int fsync(int file) {
   static const auto real = next(&::fsync, "fsync");
-  auto call = [&](std::size_t) { return real(file); };
-  return watched(file) ? through(kind::sync, call) : call(0);
+  auto call = [&](std::size_t) { return noted([&] { return real(file); }, [&](int) { take_down({.what = kind::sync, .file = file}); }); };
+  return watched(file) ? through(kind::sync, call) : real(file);
 }
 
 int fdatasync(int file) {
   static const auto real = next(&::fdatasync, "fdatasync");
-  auto call = [&](std::size_t) { return real(file); };
-  return watched(file) ? through(kind::sync, call) : call(0);
+  auto call = [&](std::size_t) { return noted([&] { return real(file); }, [&](int) { take_down({.what = kind::sync, .file = file}); }); };
+  return watched(file) ? through(kind::sync, call) : real(file);
 }
 
 int rename(const char* from, const char* to) noexcept {
   static const auto real = next(&::rename, "rename");
-  auto call = [&](std::size_t) { return real(from, to); };
-  return watched(to) ? through(kind::rename, call) : call(0);
+  auto call = [&](std::size_t) { return noted([&] { return real(from, to); }, [&](int) { take_down({.what = kind::rename}, from, to); }); };
+  return watched(to) ? through(kind::rename, call) : real(from, to);
 }
 
 int unlink(const char* path) noexcept {
   static const auto real = next(&::unlink, "unlink");
-  auto call = [&](std::size_t) { return real(path); };
-  return watched(path) ? through(kind::unlink, call) : call(0);
+  auto call = [&](std::size_t) { return noted([&] { return real(path); }, [&](int) { take_down({.what = kind::unlink}, path); }); };
+  return watched(path) ? through(kind::unlink, call) : real(path);
 }
 
 int remove(const char* path) noexcept {
   static const auto real = next(&::remove, "remove");
-  auto call = [&](std::size_t) { return real(path); };
-  return watched(path) ? through(kind::unlink, call) : call(0);
+  auto call = [&](std::size_t) { return noted([&] { return real(path); }, [&](int) { take_down({.what = kind::unlink}, path); }); };
+  return watched(path) ? through(kind::unlink, call) : real(path);
 }
 
 int mkdir(const char* path, mode_t mode) noexcept {
   static const auto real = next(&::mkdir, "mkdir");
-  auto call = [&](std::size_t) { return real(path, mode); };
-  return watched(path) ? through(kind::mkdir, call) : call(0);
+  auto call = [&](std::size_t) { return noted([&] { return real(path, mode); }, [&](int) { take_down({.what = kind::mkdir}, path); }); };
+  return watched(path) ? through(kind::mkdir, call) : real(path, mode);
 }
 
 } // extern "C"

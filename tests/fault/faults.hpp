@@ -1,6 +1,7 @@
 /// Faults of a file system. While armed, this counts the calls that change files under one folder and, at one of them, kills
-/// the process, lets the call fail or does half of it. Linked into a test it stands before libc for every library of the
-/// process; as a preloaded library (preload.cpp) it does so for a program that knows nothing of it.
+/// the process, lets the call fail or does half of it; or it takes down what each of them did. Linked into a test it stands
+/// before libc for every library of the process; as a preloaded library (preload.cpp) it does so for a program that knows
+/// nothing of it.
 #pragma once
 #include <array>
 #include <atomic>
@@ -39,7 +40,23 @@ struct plan {
   bool lasting = false;   // every call from `at` on, not that one alone
   bool reads = false;     // reads count, and nothing else
   tally* counts = nullptr;
+  const char* trace = ""; // a file that takes down each call that succeeded, for power_cut.hpp; "": none does
 };
+
+/// How a call stands in a trace: this, then `first` and `second` bytes.
+struct traced {
+  kind what = kind::open;
+  bool mark = false;        // no call
+  int file = -1;            // the descriptor, also of what was opened
+  int flags = 0;            // of open
+  std::uint64_t place = 0;  // where a write begins, where an allocation ends, the size that a file is cut to
+  std::uint32_t first = 0;  // the path, or the bytes that were written
+  std::uint32_t second = 0; // the new path of what was renamed
+};
+constexpr std::uint64_t at_the_end = ~std::uint64_t{0}; // the place of a write without one
+
+/// Notes in the trace that what was done so far was reported as done.
+void mark();
 
 /// From here on; once a process.
 void arm(const plan& what);

@@ -33,7 +33,8 @@ public:
     base_ += std::to_string(++number);
     words.insert(words.begin(), ENN_PROGRAM);
     auto environment = std::to_string(faults.at) + ' ' + std::to_string(static_cast<int>(faults.what)) + ' '
-                       + std::to_string(faults.code) + ' ' + (faults.lasting ? "1 " : "0 ") + base_.string() + ".tally " + faults.under;
+                       + std::to_string(faults.code) + ' ' + (faults.lasting ? "1 " : "0 ") + base_.string() + ".tally " + faults.under + ' '
+                       + faults.trace;
     if (*faults.under)
       counts_ = make_tally((base_.string() + ".tally").c_str());
     pid_ = ::fork();

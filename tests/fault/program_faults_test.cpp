@@ -1,4 +1,5 @@
 /// A run ends with the same bits whichever call to the file system kills it or fails, and says so if it cannot go on.
+#include "power_cut.hpp"
 #include "program.hpp"
 
 #include <enn/serialization/checkpoint.hpp>
@@ -113,6 +114,21 @@ TEST_F(program_faults, killed_at_any_call_it_goes_on_to_the_same_bits) {
     expect_whole_checkpoints();
     if (at % 2 == 0) // and again, while it goes on; if it still makes that many calls
       start(go_on(), of_the_run(1 + at * 7 % calls, what)).wait();
+    expect_done(expected);
+  });
+}
+
+TEST_F(program_faults, with_the_power_cut_after_any_call_it_goes_on_to_the_same_bits) {
+  const auto trace = (scratch.path() / "trace").string();
+  auto traced = of_the_run();
+  traced.trace = trace.c_str();
+  ASSERT_EQ(start(train(), traced).wait(), 0);
+  const auto expected = result();
+  const power_cuts cuts{{}, run, trace};
+  for_some(cuts.calls(), 11, [&](std::uint64_t at) {
+    std::mt19937 random{static_cast<std::mt19937::result_type>(seed_of_cases() * cuts.calls() + at)};
+    plant(cuts.draw(at, random), run);
+    expect_whole_checkpoints();
     expect_done(expected);
   });
 }

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -57,10 +58,10 @@ struct result {
   std::string out, err;
 };
 
-/// The program, running.
+/// The program, running; with this in its environment, besides what is there.
 class process {
 public:
-  explicit process(const arguments& given) {
+  explicit process(const arguments& given, const std::vector<std::pair<std::string, std::string>>& environment = {}) {
     static int number = 0;
     base_ = scratch() / ("process" + std::to_string(++number));
     std::vector<std::string> words{ENN_PROGRAM};
@@ -78,6 +79,8 @@ public:
     redirect(0, "/dev/null", O_RDONLY);
     redirect(1, base_.string() + ".out", O_WRONLY | O_CREAT | O_TRUNC);
     redirect(2, base_.string() + ".err", O_WRONLY | O_CREAT | O_TRUNC);
+    for (const auto& [name, value] : environment)
+      setenv(name.c_str(), value.c_str(), 1);
     execv(ENN_PROGRAM, pointers.data());
     _exit(127);
   }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <random>
+#include <set>
 #include <thread>
 
 namespace enn::apps {
@@ -96,6 +97,48 @@ TEST(processes, a_frozen_node_is_fenced_and_comes_back) {
   EXPECT_TRUE(eventually([&] { return times(run, "enlisted", "warm") == 1; })) << coordinator.err();
   cold.signal(SIGSTOP); // not alone: the other one does it all
   expect_done(coordinator, run, expected);
+}
+
+/// A wall clock that can be moved while programs run; the monotonic one, which jumps nowhere, is left alone.
+class false_clock {
+public:
+  false_clock() { move(0); }
+  void move(int seconds) const {
+    write(file_.string() + ".new", (seconds < 0 ? "" : "+") + std::to_string(seconds) + '\n');
+    fs::rename(file_.string() + ".new", file_); // it is read at any moment
+  }
+  std::vector<std::pair<std::string, std::string>> environment() const {
+    return {{"LD_PRELOAD", ENN_FAKETIME}, {"FAKETIME_TIMESTAMP_FILE", file_}, {"FAKETIME_NO_CACHE", "1"},
+            {"FAKETIME_DONT_FAKE_MONOTONIC", "1"}};
+  }
+
+private:
+  fs::path file_ = scratch() / "clock";
+};
+
+TEST(processes, nobody_is_suspected_when_the_wall_clock_jumps) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer must be the first library";
+#endif
+  if (!fs::exists(ENN_FAKETIME))
+    GTEST_SKIP() << "needs Debian's package faketime";
+  auto run = scratch() / "clocks";
+  auto expected = undisturbed();
+  false_clock clock;
+  process coordinator{train(run, {"--processes", "2"}), clock.environment()};
+  int lines = 0;
+  for (int seconds : {3600, 0, -3600, -3601, -3602, -3603, 0}) {
+    ASSERT_TRUE(reaches(run, lines += 50)) << coordinator.err();
+    clock.move(seconds);
+  }
+  expect_done(coordinator, run, expected);
+  EXPECT_EQ(times(run, "enlisted"), 2u);
+  EXPECT_EQ(times(run, "fenced") + times(run, "lost"), 0u);
+  std::set<std::string> hours;
+  std::ifstream journal{run / "journal.jsonl"};
+  for (std::string line; std::getline(journal, line);)
+    hours.insert(line.substr(0, line.find(':', line.find('T'))));
+  EXPECT_GT(hours.size(), 1u) << "the clock did not jump";
 }
 
 TEST(processes, a_killed_coordinator_comes_back_and_its_nodes_find_it) {

@@ -106,7 +106,8 @@ struct scan_args {
 
 /// AdamW on a span of n values (Loshchilov & Hutter 2019, arXiv:1711.05101), decay decoupled.
 ///   m = b1*m + (1-b1)*g;  v = b2*v + (1-b2)*g*g;  w -= rate * (m*correction1 / (sqrt(v*correction2) + epsilon) + decay*w)
-/// with g = scale * gradient. All coefficients come ready from the caller, so no power or cosine is computed here.
+/// with g = scale * gradient. The right-hand w, m, v are those of `from`, which may be the same arrays. All coefficients come ready
+/// from the caller, so no power or cosine is computed here.
 template <class T>
 struct adamw_args {
   std::int64_t n = 0;
@@ -114,9 +115,8 @@ struct adamw_args {
   T correction1 = 1, correction2 = 1; // 1/(1-b1^t), 1/(1-b2^t)
   T epsilon = 0, decay = 0, scale = 1;
   const T* gradient = nullptr;
-  T* w = nullptr;
-  T* m = nullptr;
-  T* v = nullptr;
+  const T *from_w = nullptr, *from_m = nullptr, *from_v = nullptr;
+  T *w = nullptr, *m = nullptr, *v = nullptr;
 };
 
 /// What a pass over numbers found; see count_nonfinite.

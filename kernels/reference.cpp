@@ -247,10 +247,12 @@ template <class T>
 void adamw(const adamw_args<T>& o) {
   for (int64_t i = 0; i < o.n; ++i) {
     const T g = o.scale * o.gradient[i];
-    o.m[i] = o.beta1 * o.m[i] + o.one_minus_beta1 * g;
-    o.v[i] = o.beta2 * o.v[i] + o.one_minus_beta2 * g * g;
-    const T update = o.m[i] * o.correction1 / (elementary::sqrt(o.v[i] * o.correction2) + o.epsilon);
-    o.w[i] -= o.rate * (update + o.decay * o.w[i]);
+    const T m = o.beta1 * o.from_m[i] + o.one_minus_beta1 * g;
+    const T v = o.beta2 * o.from_v[i] + o.one_minus_beta2 * g * g;
+    const T update = m * o.correction1 / (elementary::sqrt(v * o.correction2) + o.epsilon);
+    o.w[i] = o.from_w[i] - o.rate * (update + o.decay * o.from_w[i]);
+    o.m[i] = m;
+    o.v[i] = v;
   }
 }
 

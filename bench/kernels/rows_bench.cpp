@@ -52,7 +52,8 @@ std::vector<work> all_work() {
   }
   list.push_back({"adamw", 20000, [](const table& t, const float* x, float* y) {
                     t.adamw({.n = 20000, .rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .one_minus_beta1 = 0.1f, .one_minus_beta2 = 0.001f,
-                             .epsilon = 1e-8f, .decay = 0.01f, .gradient = x, .w = y, .m = y + 20000, .v = y + 40000});
+                             .epsilon = 1e-8f, .decay = 0.01f, .gradient = x,
+                             .from_w = y, .from_m = y + 20000, .from_v = y + 40000, .w = y, .m = y + 20000, .v = y + 40000});
                   }});
   list.push_back({"sum_of_squares", 40000, [](const table& t, const float* x, float* y) { y[0] = static_cast<float>(t.sum_of_squares(40000, x)); }});
   list.push_back({"count_nonfinite", 40000,

@@ -215,12 +215,13 @@ void adamw(const adamw_args<float>& args) {
   const adamw_args<float> o = args; // a copy: the stores below cannot alias it
   each(o.n, [=](int64_t i) {
     const float g = o.scale * o.gradient[i];
-    const float m = o.beta1 * o.m[i] + o.one_minus_beta1 * g;
-    const float v = o.beta2 * o.v[i] + o.one_minus_beta2 * g * g;
+    const float w = o.from_w[i];
+    const float m = o.beta1 * o.from_m[i] + o.one_minus_beta1 * g;
+    const float v = o.beta2 * o.from_v[i] + o.one_minus_beta2 * g * g;
     const float update = m * o.correction1 / (elementary::sqrt(v * o.correction2) + o.epsilon);
     o.m[i] = m;
     o.v[i] = v;
-    o.w[i] -= o.rate * (update + o.decay * o.w[i]);
+    o.w[i] = w - o.rate * (update + o.decay * w);
   });
 }
 

@@ -75,16 +75,7 @@ private:
   void average(std::int64_t first, std::int64_t size) const;
 };
 
-void copy(const std::vector<float>& from, std::int64_t first, std::int64_t size, std::vector<float>& to) {
-  if (!from.empty() && &from != &to)
-    std::copy_n(from.begin() + first, size, to.begin() + first);
-}
-
 bool update::apply(std::int64_t first, std::int64_t size, bool decays) const {
-  copy(now.weights, first, size, next.weights);
-  copy(now.first, first, size, next.first);
-  copy(now.second, first, size, next.second);
-  copy(now.average, first, size, next.average);
   auto decay = decays ? weight_decay : 0;
   is_sgd ? sgd(first, size, decay) : adamw(first, size, decay);
   if (!next.average.empty())
@@ -98,6 +89,9 @@ void update::adamw(std::int64_t first, std::int64_t size, float decay) const {
   a.decay = decay;
   a.n = size;
   a.gradient = gradient + first;
+  a.from_w = now.weights.data() + first;
+  a.from_m = now.first.data() + first;
+  a.from_v = now.second.data() + first;
   a.w = next.weights.data() + first;
   a.m = next.first.data() + first;
   a.v = next.second.data() + first;
@@ -107,14 +101,14 @@ void update::adamw(std::int64_t first, std::int64_t size, float decay) const {
 /// m = momentum m + g; w -= rate (m + decay w).
 void update::sgd(std::int64_t first, std::int64_t size, float decay) const {
   for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(first + size); ++i) {
-    next.first[i] = common.beta1 * next.first[i] + common.scale * gradient[i];
-    next.weights[i] -= common.rate * (next.first[i] + decay * next.weights[i]);
+    next.first[i] = common.beta1 * now.first[i] + common.scale * gradient[i];
+    next.weights[i] = now.weights[i] - common.rate * (next.first[i] + decay * now.weights[i]);
   }
 }
 
 void update::average(std::int64_t first, std::int64_t size) const {
   for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(first + size); ++i)
-    next.average[i] += average_share * (next.weights[i] - next.average[i]);
+    next.average[i] = now.average[i] + average_share * (next.weights[i] - now.average[i]);
 }
 
 /// True: all new weights are finite.

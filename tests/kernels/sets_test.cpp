@@ -163,14 +163,21 @@ TEST(kernel_sets, agree_on_scans_in_both_directions) {
 TEST(kernel_sets, agree_on_a_step_of_adamw) {
   for (const std::int64_t n : sizes) {
     const auto gradient = numbers(n, 38);
-    auto contents = numbers(3 * n, 39); // w, m, v
-    for (std::size_t i = std::size_t(2 * n); i < contents.size(); ++i)
-      contents[i] = std::fabs(contents[i]);
-    expect_same_in_all_sets(contents, of_size(n), [&](const table& t, float* out) {
+    auto before = numbers(3 * n, 39); // w, m, v
+    for (std::size_t i = std::size_t(2 * n); i < before.size(); ++i)
+      before[i] = std::fabs(before[i]);
+    auto step = [&](const table& t, const float* from, float* out) {
       t.adamw({.n = n, .rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .one_minus_beta1 = 0.1f, .one_minus_beta2 = 0.001f,
                .correction1 = 1.7f, .correction2 = 30.0f, .epsilon = 1e-8f, .decay = 0.01f, .scale = 0.5f,
-               .gradient = gradient.data(), .w = out, .m = out + n, .v = out + 2 * n});
-    });
+               .gradient = gradient.data(), .from_w = from, .from_m = from + n, .from_v = from + 2 * n,
+               .w = out, .m = out + n, .v = out + 2 * n});
+    };
+    auto in_place = before, apart = numbers(3 * n, 40);
+    step(reference_kernels<float>(), in_place.data(), in_place.data());
+    step(reference_kernels<float>(), before.data(), apart.data());
+    EXPECT_EQ(in_place, apart) << n;
+    expect_same_in_all_sets(before, of_size(n) + " in place", [&](const table& t, float* out) { step(t, out, out); });
+    expect_same_in_all_sets(before, of_size(n), [&](const table& t, float* out) { step(t, before.data(), out); });
   }
 }
 

@@ -63,7 +63,7 @@ version_ptr first_version(const model::run_definition& run) {
 
 std::uint64_t hash_of_weights(const training_version& version) {
   serialization::block all;
-  all.numbers = version.tensors.weights;
+  all.numbers = serialization::flat_vector{version.tensors.weights};
   return serialization::hash_of(all);
 }
 

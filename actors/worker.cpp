@@ -38,8 +38,10 @@ block worker_state::compute(lease l, const flat_weights& weights, const model::r
     answer.rows = l.rows;
   else
     answer.losses.resize(limits.losses);
-  if (l.rows.empty()) // a short step may leave a lease without rows: its sums are zero
+  if (l.rows.empty()) { // a short step may leave a lease without rows: its sums are zero
+    std::ranges::fill(numbers, 0.0f);
     return answer;
+  }
   auto result = computer->compute({l.kind, l.step, &source, l.rows, l.denominator, l.start, fault ? &fault : nullptr}, weights.values,
                                   train ? std::span{numbers} : std::span<float>{},
                                   predict ? std::span{numbers} : std::span<float>{});

@@ -90,7 +90,7 @@ flat_vector get_all(const char* field, const frame& whole, chunk_list::Reader fr
     exactly(field, from[i].size(), sizeof(float) * std::min<std::uint64_t>(size - i * chunk_floats, chunk_floats));
   if (auto seen = in_one_piece(from); !seen.empty())
     return {whole, seen};
-  std::vector<float> result(size);
+  flat_vector::owned result(size);
   get(field, from, result);
   return result;
 }

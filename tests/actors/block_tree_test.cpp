@@ -15,7 +15,7 @@ block leaf(std::uint32_t index) {
   b.first = index;
   b.rungs = {model::rung::fast};
   b.losses = {0.1 * (index + 1)};
-  b.numbers = std::vector{1.0f / static_cast<float>(index + 3), 1e8f * (index % 2 ? -1.0f : 1.0f)}; // the order of additions shows
+  b.numbers.edit() = {1.0f / static_cast<float>(index + 3), 1e8f * (index % 2 ? -1.0f : 1.0f)}; // the order of additions shows
   return b;
 }
 

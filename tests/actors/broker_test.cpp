@@ -110,7 +110,7 @@ struct actors_broker : one_thread {
   block answer(const lease& l, float value = 0.5f) const {
     block b{.task = l.task, .kind = l.kind, .step = l.step, .first = l.index, .count = 1, .rungs = {l.start},
             .losses = std::vector<double>(limits.losses, 0.25), .health = {},
-            .numbers = std::vector<float>(l.kind == model::lease_kind::train ? limits.parameters : 0, value), .rows = {}};
+            .numbers = serialization::flat_vector::owned(l.kind == model::lease_kind::train ? limits.parameters : 0, value), .rows = {}};
     return b;
   }
 

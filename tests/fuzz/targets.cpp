@@ -172,10 +172,10 @@ block block_of(model::lease_kind kind) {
   if (kind != model::lease_kind::predict)
     b.losses = {0.5, std::numeric_limits<double>::quiet_NaN()};
   if (kind == model::lease_kind::train)
-    b.numbers = floats(limits().parameters);
+    b.numbers = flat_vector{floats(limits().parameters)};
   if (kind == model::lease_kind::predict) {
     b.rows = {8, 9};
-    b.numbers = floats(2 * limits().target_size);
+    b.numbers = flat_vector{floats(2 * limits().target_size)};
   }
   return b;
 }

@@ -402,6 +402,21 @@ TEST_F(actors_slow_node, gets_all_of_them_when_it_is_alone) {
   EXPECT_EQ(leases.size(), 4u);
 }
 
+TEST_F(actors_slow_node, gets_leases_when_the_quick_one_has_no_room) {
+  step();
+  step();
+  advance(first, 0);
+  quick->settle(limits);
+  ASSERT_EQ(quick->leases.size(), 2u) << "all that it has room for";
+  auto l = quick->leases[0];
+  for (l.index = 0; l.index < 4; ++l.index) // the step is over, but the quick one does not make room
+    reply(first, answer(l));
+  ASSERT_EQ(versions.size(), 3u);
+  leases.clear();
+  advance(first, 0);
+  EXPECT_FALSE(leases.empty());
+}
+
 struct actors_dispute : actors_broker {
   other_node nodes[4]{other_node{system}, other_node{system}, other_node{system}, other_node{system}};
 

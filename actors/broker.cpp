@@ -334,7 +334,7 @@ msg<wire::Lease> broker_state::make_lease(lease_book::ticket t) const {
 void broker_state::failed(epoch_t epoch, const msg<wire::Failure>& m) {
   auto f = serialization::read(m);
   if (!f || !members.find(epoch) || !work || f->task != work->number || f->index >= work->book.size()
-      || work->book.is_done(f->index) || f->attempt != work->book.attempt(f->index))
+      || work->book.is_done(f->index) || !work->book.is_awaited(f->index, f->attempt, epoch))
     return;
   if (work->book.count_failure(f->index) >= rules.lease_attempts)
     return self->quit(fail(ec::gave_up, "lease " + std::to_string(f->index) + " of step " + std::to_string(work->step) + " failed "
@@ -409,7 +409,7 @@ void broker_state::end_fetch(epoch_t epoch, const caf::error& why) {
   spdlog::debug("The broker cannot fetch leases {}+{} from node {}: {}", b.first, b.count, m->hello.name, text_of(why));
   if (work && work->has(b))
     for (auto i = b.first; i < b.first + b.count; ++i)
-      if (work->book.is_out_at(i, epoch)) {
+      if (work->book.is_out_at(i, epoch) || work->book.is_late_at(i, epoch)) {
         work->book.wait_again(i);
         ++work->reissues;
       }

@@ -319,6 +319,7 @@ struct other_node {
       self->receive(
         [&](lease_atom, std::uint64_t, const msg<wire::Lease>& m) { leases.push_back(*serialization::read(m, limits)); },
         [&](fence_atom, std::uint64_t) { epoch = 0; }, [&](leave_atom) { dismissed = true; },
+        [](fetch_atom, std::uint64_t, std::uint32_t) -> caf::result<msg<wire::Piece>> { return fail(ec::protocol, "it is gone"); },
         [&](caf::exit_msg& m) { expelled = code_of(m.reason) == ec::not_reproducible; });
   }
 };
@@ -469,6 +470,51 @@ TEST_F(actors_dispute, gives_a_late_lease_to_a_node_that_is_not_in_it) {
   EXPECT_EQ(fresh.leases.size(), 3u);
   EXPECT_EQ(liar.leases.size(), 4u);
   EXPECT_TRUE(other.leases.empty());
+}
+
+TEST_F(actors_dispute, gives_late_leases_to_their_node_again_when_it_loses_them_and_nobody_took_them) {
+  auto& [slow, quick, unused, unused_too] = nodes;
+  auto wait = [&](std::chrono::milliseconds time) {
+    for (auto* n : {&slow, &quick})
+      self->send(broker, beat_atom_v, n->epoch);
+    sched.advance_time(time);
+    settle_all();
+  };
+  auto give = [&](other_node& n, std::uint32_t room) {
+    self->send(broker, credit_atom_v, n.epoch, room);
+    settle_all();
+  };
+  self->send(broker, advance_atom_v);
+  join(slow);
+  give(slow, 1);
+  for (int beats = 0; beats < 20; ++beats)
+    wait(rules.beat);
+  join(quick);
+  give(quick, 3);
+  wait(1ms);
+  give(quick, 4);
+  for (auto* n : {&quick, &slow})
+    for (const auto& l : std::exchange(n->leases, {}))
+      say(*n, answer(l));
+  ASSERT_EQ(versions.size(), 1u);
+  give(slow, 2);
+  self->send(broker, advance_atom_v);
+  settle_all();
+  ASSERT_EQ(quick.leases.size(), 4u);
+  auto given = std::exchange(quick.leases, {});
+  for (int beats = 0; beats < 3; ++beats)
+    wait(rules.beat);
+  EXPECT_EQ(notes["late"], 4);
+  EXPECT_EQ(slow.leases.size(), 2u) << "a copy, and one of those that are late";
+  for (const auto& l : given) {
+    if (l.index == 2)
+      self->send(broker, offer_atom_v, quick.epoch, std::uint64_t{0}, serialization::head_of(serialization::write(answer(l))));
+    else
+      self->send(broker, failed_atom_v, quick.epoch, serialization::write(serialization::failure{l.task, l.index, l.attempt, "a test"}));
+    give(quick, 1);
+  }
+  settle_all();
+  EXPECT_EQ(quick.leases.size(), 3u);
 }
 
 TEST_F(actors_dispute, expels_the_node_whose_bits_a_third_one_does_not_confirm) {

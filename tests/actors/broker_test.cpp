@@ -4,6 +4,7 @@
 #include <enn/actors/broker.hpp>
 #include <enn/actors/sampler.hpp>
 
+#include <deque>
 #include <map>
 
 namespace enn::actors::test {
@@ -39,13 +40,13 @@ struct actors_broker : one_thread {
     sched.run();
   }
 
-  void start_again(tiny other) {
+  void start_again(tiny other, sampler_actor played = {}) {
     self->demonitor(broker.address());
     for (const auto& old : {caf::actor_cast<caf::actor>(broker), caf::actor_cast<caf::actor>(sampler)})
       self->send_exit(old, caf::exit_reason::user_shutdown);
     t = std::move(other);
     limits = serialization::bounds_of(*t.run);
-    sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);
+    sampler = played ? played : spawn_sampler(system, self.address(), t.run, t.data, rules);
     broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler, first_version(*t.run), rules);
     self->monitor(broker);
   }
@@ -67,7 +68,7 @@ struct actors_broker : one_thread {
           return *serialization::piece_of(kept.at(number), chunk);
         },
         [&](evaluate_atom, double) { ++evaluations; },
-        [&](beat_atom) { ++waits; },
+        [&](beat_atom) { ++waits; }, [](const caf::exit_msg&) {},
         [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
         [&](caf::down_msg& down) {
           ended = true;
@@ -241,6 +242,52 @@ TEST_F(actors_broker, fetches_what_is_offered_and_issues_again_what_it_cannot_fe
   EXPECT_EQ(fetches, 0) << "it is of an earlier task";
 }
 
+TEST_F(actors_broker, expels_a_node_that_has_another_block_than_it_offered) {
+  auto epoch = enlist();
+  advance(epoch, 4);
+  kept.emplace(0, serialization::write(answer(leases[0].second, 1)));
+  self->send(broker, offer_atom_v, epoch, std::uint64_t{0}, serialization::head_of(serialization::write(answer(leases[0].second, 2))));
+  settle();
+  EXPECT_EQ(fetches, 1);
+  EXPECT_EQ(notes["expelled"], 1);
+}
+
+/// Though they came when the step before was not over yet, and the sampler was asked for them once more.
+TEST_F(actors_broker, trains_no_step_on_rows_of_the_step_before) {
+  std::deque<std::pair<std::int64_t, caf::typed_response_promise<msg<wire::Rows>>>> asked;
+  auto slow = system.spawn([&](caf::event_based_actor* it) -> caf::behavior {
+    return {[&, it](rows_atom, std::int64_t step) -> caf::result<msg<wire::Rows>> {
+              asked.emplace_back(step, it->make_response_promise<msg<wire::Rows>>());
+              return asked.back().second;
+            },
+            [&](caf::tick_atom) {
+              auto [step, promise] = asked.front();
+              asked.pop_front();
+              promise.deliver(serialization::write(serialization::row_list{step, model::rows_of_step(*t.run, *t.data, step), 1}));
+            }};
+  });
+  start_again(t, caf::actor_cast<sampler_actor>(slow));
+  auto epoch = enlist();
+  auto give_rows = [&] {
+    caf::anon_send(slow, caf::tick_atom_v);
+    settle();
+  };
+  auto finish = [&] {
+    for (const auto& [e, l] : std::exchange(leases, {}))
+      reply(e, answer(l));
+  };
+  advance(epoch, 4);
+  give_rows();
+  finish();
+  advance(epoch, 4); // before the rows that were asked for ahead
+  give_rows();
+  give_rows();
+  finish();
+  ASSERT_EQ(versions.size(), 2u);
+  advance(epoch, 4);
+  EXPECT_TRUE(leases.empty());
+}
+
 TEST_F(actors_broker, dismisses_a_drained_node_when_it_has_answered_for_its_leases) {
   auto answer_all = [&](std::uint64_t epoch) {
     for (const auto& [e, l] : std::exchange(leases, {}))
@@ -285,6 +332,23 @@ TEST_F(actors_broker, issues_a_lease_again_that_failed_in_its_newest_attempt) {
   say(epoch, l.task, 2);
   EXPECT_TRUE(ended);
   EXPECT_EQ(code_of(reason), ec::gave_up);
+}
+
+TEST_F(actors_broker, ignores_what_it_hears_of_leases_that_are_done_or_that_there_are_not) {
+  auto epoch = enlist();
+  advance(epoch, 10);
+  auto given = std::exchange(leases, {});
+  ASSERT_EQ(given.size(), 4u);
+  auto stray = given[3].second;
+  stray.index = 4;
+  reply(epoch, answer(stray));
+  reply(epoch, answer(given[1].second));
+  self->send(broker, failed_atom_v, epoch, serialization::write(serialization::failure{stray.task, 1, 0, "a test"}));
+  settle();
+  EXPECT_TRUE(leases.empty());
+  for (auto i : {0, 2, 3})
+    reply(epoch, answer(given[static_cast<std::size_t>(i)].second));
+  EXPECT_EQ(versions.size(), 1u);
 }
 
 TEST_F(actors_broker, stops_when_two_results_differ_and_nobody_else_can_decide) {

@@ -76,6 +76,10 @@ TEST_F(actors_node, asks_for_rows_only_where_it_has_no_data_and_enlists_anew_whe
     sched.advance_time(rules.beat);
     settle();
     EXPECT_EQ(enlisted, has_data ? 1u : 2u) << "so that others get the lease";
+    asked = 0;
+    self->send(node, lease_atom_v, std::uint64_t{enlisted}, serialization::write(l));
+    settle();
+    EXPECT_EQ(asked > 0, !has_data) << "it does not wait for those that it was not given";
     self->send_exit(node, caf::exit_reason::user_shutdown);
     settle();
   }
@@ -164,11 +168,13 @@ TEST_F(actors_remote_node, computes_no_lease_of_another_epoch) {
 }
 
 TEST_F(actors_remote_node, gives_a_lease_back_whose_weights_are_gone) {
-  room = 0;
-  send_lease(1, epoch, 7);
-  settle();
-  EXPECT_EQ(failures, 1);
-  EXPECT_EQ(room, 1u);
+  for (int time = 1; time <= 2; ++time) {
+    room = 0;
+    send_lease(1, epoch, 7);
+    settle();
+    EXPECT_EQ(failures, time);
+    EXPECT_EQ(room, 1u);
+  }
 }
 
 TEST_F(actors_remote_node, forgets_a_lease_that_waits_for_weights_when_it_enlists_anew) {

@@ -45,7 +45,7 @@ struct broker_state {
   std::optional<row_list> ahead;           // rows of the step after this one
   serialization::progress report;          // of the step in the making
   std::chrono::steady_clock::time_point began;
-  std::uint32_t unacknowledged = 0;        // blocks of predictions
+  std::uint32_t unacknowledged = 0;        // blocks of predictions that the driver was told of
 
   // members
   caf::result<epoch_t> enlist(const msg<wire::Enlistment>& m, const node_actor& node);
@@ -264,7 +264,7 @@ void broker_state::issue() {
     return;
   for (auto& [epoch, m] : members)
     issue_to(epoch, m, false);
-  if (!work->book.any_out())
+  if (work->book.count_out() == 0)
     for (auto& [epoch, m] : members)
       issue_to(epoch, m, true);
   try_slow_ones();
@@ -274,13 +274,12 @@ void broker_state::issue() {
 void broker_state::issue_to(epoch_t epoch, member& m, bool even_if_slow) {
   auto now = self->clock().now();
   while (can_take(m) && (even_if_slow || members.is_in_time(m, work->book.count_waiting(), now))) {
-    if (work->kind == model::lease_kind::predict && unacknowledged >= prediction_window)
+    if (work->kind == model::lease_kind::predict && work->book.count_out() + unacknowledged >= prediction_window)
       return;
     auto ticket = work->book.issue(epoch, now);
     if (!ticket)
       return;
     m.give(now);
-    unacknowledged += work->kind == model::lease_kind::predict && ticket->attempt == 0;
     self->send(m.node, lease_atom_v, epoch, make_lease(*ticket));
   }
 }
@@ -432,6 +431,7 @@ void broker_state::accept(epoch_t epoch, block b, const msg<wire::Block>* whole)
     if (work->book.complete())
       finish_evaluation();
   } else {
+    ++unacknowledged;
     self->send(driver, predict_atom_v, whole ? *whole : serialization::write(b));
     if (work->book.complete())
       work.reset();

@@ -88,7 +88,7 @@ public:
   std::uint32_t attempt(std::uint32_t index) const { return entries_[index].attempt; }
   std::uint32_t size() const { return static_cast<std::uint32_t>(entries_.size()); }
   std::uint32_t count_waiting() const { return static_cast<std::uint32_t>(waiting_); }
-  bool any_out() const { return waiting_ + done_ < entries_.size(); }
+  std::uint32_t count_out() const { return static_cast<std::uint32_t>(entries_.size() - waiting_ - done_); }
   bool complete() const { return done_ == entries_.size(); }
 
 private:

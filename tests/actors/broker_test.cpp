@@ -27,7 +27,7 @@ struct actors_broker : one_thread {
   std::vector<std::uint64_t> fences;               // epochs
   std::map<std::string, int> notes;                // how often each event was noted
   std::map<std::uint64_t, msg<wire::Block>> kept;  // what the broker may fetch, by number
-  int farewells = 0, evaluations = 0, fetches = 0;
+  int farewells = 0, evaluations = 0, predictions = 0, fetches = 0;
   std::size_t waits = 0; // beats without a node for the work
   caf::error reason;
   bool ended = false;
@@ -68,6 +68,7 @@ struct actors_broker : one_thread {
           return *serialization::piece_of(kept.at(number), chunk);
         },
         [&](evaluate_atom, double) { ++evaluations; },
+        [&](predict_atom, const msg<wire::Block>&) { ++predictions; },
         [&](beat_atom) { ++waits; }, [](const caf::exit_msg&) {},
         [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
         [&](caf::down_msg& down) {
@@ -286,6 +287,49 @@ TEST_F(actors_broker, trains_no_step_on_rows_of_the_step_before) {
   ASSERT_EQ(versions.size(), 2u);
   advance(epoch, 4);
   EXPECT_TRUE(leases.empty());
+}
+
+/// Ten leases of predictions, and a node with room for all of them.
+struct actors_predicting_broker : actors_broker {
+  std::uint64_t epoch = 0;
+
+  actors_predicting_broker() {
+    serialization::row_list rows;
+    rows.rows.assign(40, t.data->row(model::part::train, 0));
+    self->send(broker, predict_atom_v, serialization::write(rows));
+    enlist_with_room();
+  }
+  void enlist_with_room() {
+    epoch = enlist();
+    self->send(broker, credit_atom_v, epoch, std::uint32_t{100});
+    settle();
+  }
+  void predict(const lease& l) {
+    auto b = answer(l);
+    b.losses.clear();
+    b.rows = l.rows;
+    b.numbers = std::vector<float>(l.rows.size() * limits.target_size);
+    reply(epoch, b);
+    self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
+    settle();
+  }
+};
+
+TEST_F(actors_predicting_broker, tells_of_each_prediction_once_and_waits_for_the_driver_to_take_it) {
+  ASSERT_EQ(leases.size(), 8u);
+  predict(leases[0].second);
+  predict(leases[0].second); // of another node, to which the lease went when it was late
+  EXPECT_EQ(predictions, 1);
+  EXPECT_EQ(leases.size(), 8u);
+  self->send(broker, predict_atom_v);
+  settle();
+  EXPECT_EQ(leases.size(), 9u);
+}
+
+TEST_F(actors_predicting_broker, issues_leases_again_that_were_lost_though_the_driver_has_nothing_to_take) {
+  leases.clear();
+  enlist_with_room();
+  EXPECT_EQ(leases.size(), 8u);
 }
 
 TEST_F(actors_broker, dismisses_a_drained_node_when_it_has_answered_for_its_leases) {

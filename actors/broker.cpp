@@ -45,7 +45,7 @@ struct broker_state {
   std::optional<row_list> ahead;           // rows of the step after this one
   serialization::progress report;          // of the step in the making
   std::chrono::steady_clock::time_point began;
-  std::uint32_t unacknowledged = 0;        // blocks of predictions
+  std::uint32_t unacknowledged = 0;        // blocks of predictions that the driver was told of
 
   // members
   caf::result<epoch_t> enlist(const msg<wire::Enlistment>& m, const node_actor& node);
@@ -264,7 +264,7 @@ void broker_state::issue() {
     return;
   for (auto& [epoch, m] : members)
     issue_to(epoch, m, false);
-  if (!work->book.any_out())
+  if (work->book.count_out() == 0)
     for (auto& [epoch, m] : members)
       issue_to(epoch, m, true);
   try_slow_ones();
@@ -274,13 +274,12 @@ void broker_state::issue() {
 void broker_state::issue_to(epoch_t epoch, member& m, bool even_if_slow) {
   auto now = self->clock().now();
   while (can_take(m) && (even_if_slow || members.is_in_time(m, work->book.count_waiting(), now))) {
-    if (work->kind == model::lease_kind::predict && unacknowledged >= prediction_window)
+    if (work->kind == model::lease_kind::predict && work->book.count_out() + unacknowledged >= prediction_window)
       return;
     auto ticket = work->book.issue(epoch, now);
     if (!ticket)
       return;
     m.give(now);
-    unacknowledged += work->kind == model::lease_kind::predict && ticket->attempt == 0;
     self->send(m.node, lease_atom_v, epoch, make_lease(*ticket));
   }
 }
@@ -334,7 +333,7 @@ msg<wire::Lease> broker_state::make_lease(lease_book::ticket t) const {
 void broker_state::failed(epoch_t epoch, const msg<wire::Failure>& m) {
   auto f = serialization::read(m);
   if (!f || !members.find(epoch) || !work || f->task != work->number || f->index >= work->book.size()
-      || work->book.is_done(f->index) || f->attempt != work->book.attempt(f->index))
+      || work->book.is_done(f->index) || !work->book.is_awaited(f->index, f->attempt, epoch))
     return;
   if (work->book.count_failure(f->index) >= rules.lease_attempts)
     return self->quit(fail(ec::gave_up, "lease " + std::to_string(f->index) + " of step " + std::to_string(work->step) + " failed "
@@ -409,7 +408,7 @@ void broker_state::end_fetch(epoch_t epoch, const caf::error& why) {
   spdlog::debug("The broker cannot fetch leases {}+{} from node {}: {}", b.first, b.count, m->hello.name, text_of(why));
   if (work && work->has(b))
     for (auto i = b.first; i < b.first + b.count; ++i)
-      if (work->book.is_out_at(i, epoch)) {
+      if (work->book.is_out_at(i, epoch) || work->book.is_late_at(i, epoch)) {
         work->book.wait_again(i);
         ++work->reissues;
       }
@@ -432,6 +431,7 @@ void broker_state::accept(epoch_t epoch, block b, const msg<wire::Block>* whole)
     if (work->book.complete())
       finish_evaluation();
   } else {
+    ++unacknowledged;
     self->send(driver, predict_atom_v, whole ? *whole : serialization::write(b));
     if (work->book.complete())
       work.reset();

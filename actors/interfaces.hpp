@@ -169,7 +169,7 @@ using broker_actor = caf::typed_actor<
   // From the driver: the loss of the current version on a part. Tells it (evaluate, loss).
   caf::reacts_to<evaluate_atom, std::uint8_t>,
   // From the driver: predict these rows. Tells it (predict, block) a lease, each to be acknowledged by (predict); at most
-  // eight are out unacknowledged.
+  // eight are out or not yet acknowledged.
   caf::reacts_to<predict_atom, msg<wire::Rows>>,
   caf::reacts_to<predict_atom>,
   // From a node: enlists it, or enlists it anew, which gives its leases to others. Answers its epoch. Fails with ec::protocol

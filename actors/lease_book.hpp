@@ -68,6 +68,10 @@ public:
   std::uint32_t out_at(node_epoch where) const {
     return static_cast<std::uint32_t>(std::count_if(entries_.begin(), entries_.end(), [&](const entry& e) { return e.where == where; }));
   }
+  /// It took too long there, and nobody else has it yet.
+  bool is_late_at(std::uint32_t index, node_epoch where) const {
+    return entries_[index].where == waiting && entries_[index].late_at == where;
+  }
   /// When and where it went out. Pre: is_out().
   time since(std::uint32_t index) const { return entries_[index].since; }
   node_epoch holder(std::uint32_t index) const { return entries_[index].where; }
@@ -75,10 +79,16 @@ public:
   /// How often the lease failed, this time included; an attempt that a lost or a late node cost is no failure.
   std::uint32_t count_failure(std::uint32_t index) { return ++entries_[index].failures; }
 
+  /// Whether nobody else will answer for the lease if this attempt, there, does not.
+  bool is_awaited(std::uint32_t index, std::uint32_t attempt, node_epoch where) const {
+    auto newest = entries_[index].attempt;
+    return attempt == newest || (attempt + 1 == newest && is_late_at(index, where));
+  }
+
   std::uint32_t attempt(std::uint32_t index) const { return entries_[index].attempt; }
   std::uint32_t size() const { return static_cast<std::uint32_t>(entries_.size()); }
   std::uint32_t count_waiting() const { return static_cast<std::uint32_t>(waiting_); }
-  bool any_out() const { return waiting_ + done_ < entries_.size(); }
+  std::uint32_t count_out() const { return static_cast<std::uint32_t>(entries_.size() - waiting_ - done_); }
   bool complete() const { return done_ == entries_.size(); }
 
 private:

@@ -23,8 +23,9 @@
  *
  * Left out: numbers (a block is the set of its leases, and equal leases have equal bits, so nothing is disputed), time (a timer may
  * fire whenever it may fire at all), evaluations and predictions (tasks like a step, without sums), draining, weights, rows and
- * large blocks in pieces (a block arrives or does not), copies for slow nodes (two answer, as for a late lease), the order of nodes
- * in which the broker gives out leases (any), and workers (a supervisor computes what it has in any order).
+ * large blocks in pieces (a block arrives or does not), slow nodes (they get copies: two answer, as for a late lease; and a late
+ * lease that only they could take may wait), the order of nodes in which the broker gives out leases (any), and workers (a
+ * supervisor computes what it has in any order).
  *
  * in the code                  here
  *   driver_state                 driver

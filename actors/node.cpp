@@ -63,7 +63,6 @@ struct node_state {
   void deliver(const msg<wire::Block>& m);
   caf::result<msg<wire::Piece>> piece(std::uint64_t number, std::uint32_t chunk);
   void make_room(std::uint32_t leases);
-  bool from_supervisor() const { return supervisor && self->current_sender() == supervisor; } // not an earlier one
   void beat();
   void on_down(const caf::down_msg& down);
   void on_supervisor_down(const caf::error& why, const decision& next);
@@ -223,8 +222,6 @@ void node_state::fetch_rows() {
 
 void node_state::deliver(const msg<wire::Block>& m) {
   supervised->did_duty(0);
-  if (!from_supervisor())
-    return;
   if (!setup.remote || !serialization::is_bulky(m, rules.bulk_bytes)) {
     self->send(broker, done_atom_v, epoch, m);
     return;
@@ -244,8 +241,6 @@ caf::result<msg<wire::Piece>> node_state::piece(std::uint64_t number, std::uint3
 }
 
 void node_state::make_room(std::uint32_t leases) {
-  if (!from_supervisor())
-    return;
   held -= std::min(held, leases);
   self->send(broker, credit_atom_v, epoch, leases);
 }
@@ -267,7 +262,7 @@ void node_state::on_down(const caf::down_msg& down) {
 
 void node_state::on_supervisor_down(const caf::error& why, const decision& next) {
   supervisor = nullptr;
-  epoch = 0; // what it still sends is of no epoch
+  epoch = 0; // no lease is taken until there is another one
   if (next.give_up)
     return end(next.give_up);
   spdlog::warn("The node starts its supervisor again: {}", reason_text(why));
@@ -314,8 +309,7 @@ node_actor::behavior_type node(self_ptr self, caf::actor_addr parent, broker_act
     [=](done_atom, const msg<wire::Block>& m) { self->state.deliver(m); },
     [=](credit_atom, std::uint32_t room) { self->state.make_room(room); },
     [=](failed_atom, const msg<wire::Failure>& m) {
-      if (self->state.from_supervisor())
-        self->send(self->state.broker, failed_atom_v, self->state.epoch, m);
+      self->send(self->state.broker, failed_atom_v, self->state.epoch, m);
     },
     [=](caf::tick_atom) { self->state.beat(); },
     [=](restart_atom, std::uint64_t timer) { self->state.supervised->on_timer(timer); }};

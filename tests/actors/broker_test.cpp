@@ -4,6 +4,7 @@
 #include <enn/actors/broker.hpp>
 #include <enn/actors/sampler.hpp>
 
+#include <deque>
 #include <map>
 
 namespace enn::actors::test {
@@ -26,7 +27,7 @@ struct actors_broker : one_thread {
   std::vector<std::uint64_t> fences;               // epochs
   std::map<std::string, int> notes;                // how often each event was noted
   std::map<std::uint64_t, msg<wire::Block>> kept;  // what the broker may fetch, by number
-  int farewells = 0, evaluations = 0, fetches = 0;
+  int farewells = 0, evaluations = 0, predictions = 0, fetches = 0;
   std::size_t waits = 0; // beats without a node for the work
   caf::error reason;
   bool ended = false;
@@ -39,13 +40,13 @@ struct actors_broker : one_thread {
     sched.run();
   }
 
-  void start_again(tiny other) {
+  void start_again(tiny other, sampler_actor played = {}) {
     self->demonitor(broker.address());
     for (const auto& old : {caf::actor_cast<caf::actor>(broker), caf::actor_cast<caf::actor>(sampler)})
       self->send_exit(old, caf::exit_reason::user_shutdown);
     t = std::move(other);
     limits = serialization::bounds_of(*t.run);
-    sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);
+    sampler = played ? played : spawn_sampler(system, self.address(), t.run, t.data, rules);
     broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler, first_version(*t.run), rules);
     self->monitor(broker);
   }
@@ -67,7 +68,8 @@ struct actors_broker : one_thread {
           return *serialization::piece_of(kept.at(number), chunk);
         },
         [&](evaluate_atom, double) { ++evaluations; },
-        [&](beat_atom) { ++waits; },
+        [&](predict_atom, const msg<wire::Block>&) { ++predictions; },
+        [&](beat_atom) { ++waits; }, [](const caf::exit_msg&) {},
         [&](advance_atom, const version_ptr& v, const msg<wire::Progress>&) { versions.push_back(v); },
         [&](caf::down_msg& down) {
           ended = true;
@@ -241,6 +243,95 @@ TEST_F(actors_broker, fetches_what_is_offered_and_issues_again_what_it_cannot_fe
   EXPECT_EQ(fetches, 0) << "it is of an earlier task";
 }
 
+TEST_F(actors_broker, expels_a_node_that_has_another_block_than_it_offered) {
+  auto epoch = enlist();
+  advance(epoch, 4);
+  kept.emplace(0, serialization::write(answer(leases[0].second, 1)));
+  self->send(broker, offer_atom_v, epoch, std::uint64_t{0}, serialization::head_of(serialization::write(answer(leases[0].second, 2))));
+  settle();
+  EXPECT_EQ(fetches, 1);
+  EXPECT_EQ(notes["expelled"], 1);
+}
+
+/// Though they came when the step before was not over yet, and the sampler was asked for them once more.
+TEST_F(actors_broker, trains_no_step_on_rows_of_the_step_before) {
+  std::deque<std::pair<std::int64_t, caf::typed_response_promise<msg<wire::Rows>>>> asked;
+  auto slow = system.spawn([&](caf::event_based_actor* it) -> caf::behavior {
+    return {[&, it](rows_atom, std::int64_t step) -> caf::result<msg<wire::Rows>> {
+              asked.emplace_back(step, it->make_response_promise<msg<wire::Rows>>());
+              return asked.back().second;
+            },
+            [&](caf::tick_atom) {
+              auto [step, promise] = asked.front();
+              asked.pop_front();
+              promise.deliver(serialization::write(serialization::row_list{step, model::rows_of_step(*t.run, *t.data, step), 1}));
+            }};
+  });
+  start_again(t, caf::actor_cast<sampler_actor>(slow));
+  auto epoch = enlist();
+  auto give_rows = [&] {
+    caf::anon_send(slow, caf::tick_atom_v);
+    settle();
+  };
+  auto finish = [&] {
+    for (const auto& [e, l] : std::exchange(leases, {}))
+      reply(e, answer(l));
+  };
+  advance(epoch, 4);
+  give_rows();
+  finish();
+  advance(epoch, 4); // before the rows that were asked for ahead
+  give_rows();
+  give_rows();
+  finish();
+  ASSERT_EQ(versions.size(), 2u);
+  advance(epoch, 4);
+  EXPECT_TRUE(leases.empty());
+}
+
+/// Ten leases of predictions, and a node with room for all of them.
+struct actors_predicting_broker : actors_broker {
+  std::uint64_t epoch = 0;
+
+  actors_predicting_broker() {
+    serialization::row_list rows;
+    rows.rows.assign(40, t.data->row(model::part::train, 0));
+    self->send(broker, predict_atom_v, serialization::write(rows));
+    enlist_with_room();
+  }
+  void enlist_with_room() {
+    epoch = enlist();
+    self->send(broker, credit_atom_v, epoch, std::uint32_t{100});
+    settle();
+  }
+  void predict(const lease& l) {
+    auto b = answer(l);
+    b.losses.clear();
+    b.rows = l.rows;
+    b.numbers = std::vector<float>(l.rows.size() * limits.target_size);
+    reply(epoch, b);
+    self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
+    settle();
+  }
+};
+
+TEST_F(actors_predicting_broker, tells_of_each_prediction_once_and_waits_for_the_driver_to_take_it) {
+  ASSERT_EQ(leases.size(), 8u);
+  predict(leases[0].second);
+  predict(leases[0].second); // of another node, to which the lease went when it was late
+  EXPECT_EQ(predictions, 1);
+  EXPECT_EQ(leases.size(), 8u);
+  self->send(broker, predict_atom_v);
+  settle();
+  EXPECT_EQ(leases.size(), 9u);
+}
+
+TEST_F(actors_predicting_broker, issues_leases_again_that_were_lost_though_the_driver_has_nothing_to_take) {
+  leases.clear();
+  enlist_with_room();
+  EXPECT_EQ(leases.size(), 8u);
+}
+
 TEST_F(actors_broker, dismisses_a_drained_node_when_it_has_answered_for_its_leases) {
   auto answer_all = [&](std::uint64_t epoch) {
     for (const auto& [e, l] : std::exchange(leases, {}))
@@ -287,6 +378,23 @@ TEST_F(actors_broker, issues_a_lease_again_that_failed_in_its_newest_attempt) {
   EXPECT_EQ(code_of(reason), ec::gave_up);
 }
 
+TEST_F(actors_broker, ignores_what_it_hears_of_leases_that_are_done_or_that_there_are_not) {
+  auto epoch = enlist();
+  advance(epoch, 10);
+  auto given = std::exchange(leases, {});
+  ASSERT_EQ(given.size(), 4u);
+  auto stray = given[3].second;
+  stray.index = 4;
+  reply(epoch, answer(stray));
+  reply(epoch, answer(given[1].second));
+  self->send(broker, failed_atom_v, epoch, serialization::write(serialization::failure{stray.task, 1, 0, "a test"}));
+  settle();
+  EXPECT_TRUE(leases.empty());
+  for (auto i : {0, 2, 3})
+    reply(epoch, answer(given[static_cast<std::size_t>(i)].second));
+  EXPECT_EQ(versions.size(), 1u);
+}
+
 TEST_F(actors_broker, stops_when_two_results_differ_and_nobody_else_can_decide) {
   auto epoch = enlist();
   advance(epoch, 4);
@@ -319,6 +427,7 @@ struct other_node {
       self->receive(
         [&](lease_atom, std::uint64_t, const msg<wire::Lease>& m) { leases.push_back(*serialization::read(m, limits)); },
         [&](fence_atom, std::uint64_t) { epoch = 0; }, [&](leave_atom) { dismissed = true; },
+        [](fetch_atom, std::uint64_t, std::uint32_t) -> caf::result<msg<wire::Piece>> { return fail(ec::protocol, "it is gone"); },
         [&](caf::exit_msg& m) { expelled = code_of(m.reason) == ec::not_reproducible; });
   }
 };
@@ -402,6 +511,21 @@ TEST_F(actors_slow_node, gets_all_of_them_when_it_is_alone) {
   EXPECT_EQ(leases.size(), 4u);
 }
 
+TEST_F(actors_slow_node, gets_leases_when_the_quick_one_has_no_room) {
+  step();
+  step();
+  advance(first, 0);
+  quick->settle(limits);
+  ASSERT_EQ(quick->leases.size(), 2u) << "all that it has room for";
+  auto l = quick->leases[0];
+  for (l.index = 0; l.index < 4; ++l.index) // the step is over, but the quick one does not make room
+    reply(first, answer(l));
+  ASSERT_EQ(versions.size(), 3u);
+  leases.clear();
+  advance(first, 0);
+  EXPECT_FALSE(leases.empty());
+}
+
 struct actors_dispute : actors_broker {
   other_node nodes[4]{other_node{system}, other_node{system}, other_node{system}, other_node{system}};
 
@@ -454,6 +578,51 @@ TEST_F(actors_dispute, gives_a_late_lease_to_a_node_that_is_not_in_it) {
   EXPECT_EQ(fresh.leases.size(), 3u);
   EXPECT_EQ(liar.leases.size(), 4u);
   EXPECT_TRUE(other.leases.empty());
+}
+
+TEST_F(actors_dispute, gives_late_leases_to_their_node_again_when_it_loses_them_and_nobody_took_them) {
+  auto& [slow, quick, unused, unused_too] = nodes;
+  auto wait = [&](std::chrono::milliseconds time) {
+    for (auto* n : {&slow, &quick})
+      self->send(broker, beat_atom_v, n->epoch);
+    sched.advance_time(time);
+    settle_all();
+  };
+  auto give = [&](other_node& n, std::uint32_t room) {
+    self->send(broker, credit_atom_v, n.epoch, room);
+    settle_all();
+  };
+  self->send(broker, advance_atom_v);
+  join(slow);
+  give(slow, 1);
+  for (int beats = 0; beats < 20; ++beats)
+    wait(rules.beat);
+  join(quick);
+  give(quick, 3);
+  wait(1ms);
+  give(quick, 4);
+  for (auto* n : {&quick, &slow})
+    for (const auto& l : std::exchange(n->leases, {}))
+      say(*n, answer(l));
+  ASSERT_EQ(versions.size(), 1u);
+  give(slow, 2);
+  self->send(broker, advance_atom_v);
+  settle_all();
+  ASSERT_EQ(quick.leases.size(), 4u);
+  auto given = std::exchange(quick.leases, {});
+  for (int beats = 0; beats < 3; ++beats)
+    wait(rules.beat);
+  EXPECT_EQ(notes["late"], 4);
+  EXPECT_EQ(slow.leases.size(), 2u) << "a copy, and one of those that are late";
+  for (const auto& l : given) {
+    if (l.index == 2)
+      self->send(broker, offer_atom_v, quick.epoch, std::uint64_t{0}, serialization::head_of(serialization::write(answer(l))));
+    else
+      self->send(broker, failed_atom_v, quick.epoch, serialization::write(serialization::failure{l.task, l.index, l.attempt, "a test"}));
+    give(quick, 1);
+  }
+  settle_all();
+  EXPECT_EQ(quick.leases.size(), 3u);
 }
 
 TEST_F(actors_dispute, expels_the_node_whose_bits_a_third_one_does_not_confirm) {

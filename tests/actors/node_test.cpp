@@ -1,7 +1,9 @@
-// The node against a broker that the test plays: kernel sets, fences, blocks that are offered.
+// The node against a broker that the test plays: kernel sets, fences, leases that fail, blocks that are offered.
 #include "fixture.hpp"
 
 #include <enn/actors/node.hpp>
+
+#include <set>
 
 namespace enn::actors::test {
 namespace {
@@ -45,16 +47,16 @@ TEST_F(actors_node, does_not_enlist_where_the_kernel_set_of_its_run_cannot_run) 
 }
 
 /// Of a lease whose rows nobody gives it, unless it has the data.
-TEST_F(actors_node, asks_for_rows_only_where_it_has_no_data) {
+TEST_F(actors_node, asks_for_rows_only_where_it_has_no_data_and_enlists_anew_when_it_gets_none) {
   auto first = first_version(*t.run);
   for (bool has_data : {true, false}) {
     auto node = spawn(t.run, has_data ? t.data : nullptr);
-    std::size_t asked = 0, done = 0;
+    std::size_t enlisted = 0, asked = 0, done = 0;
     auto settle = [&] {
       for (sched.run(); self->has_next_message(); sched.run())
         self->receive(
-          [&](enlist_atom, const msg<wire::Enlistment>&, const node_actor&) -> std::uint64_t { return 1; },
-          [&](credit_atom, std::uint64_t, std::uint32_t) {},
+          [&](enlist_atom, const msg<wire::Enlistment>&, const node_actor&) -> std::uint64_t { return ++enlisted; },
+          [&](credit_atom, std::uint64_t, std::uint32_t) {}, [&](beat_atom, std::uint64_t) {},
           [&](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk, std::uint32_t chunks) {
             return serialization::write_weights({step, averaged}, first->tensors.weights, chunk, chunks);
           },
@@ -71,6 +73,13 @@ TEST_F(actors_node, asks_for_rows_only_where_it_has_no_data) {
     settle();
     EXPECT_EQ(asked > 0, !has_data);
     EXPECT_EQ(done, has_data ? 1u : 0u);
+    sched.advance_time(rules.beat);
+    settle();
+    EXPECT_EQ(enlisted, has_data ? 1u : 2u) << "so that others get the lease";
+    asked = 0;
+    self->send(node, lease_atom_v, std::uint64_t{enlisted}, serialization::write(l));
+    settle();
+    EXPECT_EQ(asked > 0, !has_data) << "it does not wait for those that it was not given";
     self->send_exit(node, caf::exit_reason::user_shutdown);
     settle();
   }
@@ -81,11 +90,13 @@ struct actors_remote_node : actors_node {
   std::uint64_t epoch = 0;             // that it was told last
   std::vector<std::uint64_t> offered;  // numbers
   std::uint32_t room = 0;              // that it gave last
+  std::set<std::uint32_t> cursed;      // leases that every worker dies of
   int failures = 0;
   node_actor node;
 
   actors_remote_node() {
     rules.bulk_bytes = 1;
+    rules.faults = [this](std::uint64_t, const serialization::lease& l) { return cursed.contains(l.index); };
     node = spawn(t.run, t.data, true);
     settle();
   }
@@ -107,9 +118,10 @@ struct actors_remote_node : actors_node {
                     },
                     [&](offer_atom, std::uint64_t, std::uint64_t number, const msg<wire::Block>&) { offered.push_back(number); });
   }
-  void send_lease(std::uint64_t task, std::uint64_t under, std::int64_t step = 0) {
-    serialization::lease l{.task = task, .kind = model::lease_kind::train, .step = step, .index = 0, .attempt = 0, .weights = {step, false},
-                           .start = model::rung::fast, .rows = {t.data->row(model::part::train, 0)}, .denominator = 1};
+  void send_lease(std::uint64_t task, std::uint64_t under, std::int64_t step = 0, std::uint32_t index = 0) {
+    serialization::lease l{.task = task, .kind = model::lease_kind::train, .step = step, .index = index, .attempt = 0,
+                           .weights = {step, false}, .start = model::rung::fast,
+                           .rows = {t.data->row(model::part::train, 0)}, .denominator = 1};
     self->send(node, lease_atom_v, under, serialization::write(l));
   }
   void compute(std::uint64_t task) {
@@ -156,10 +168,41 @@ TEST_F(actors_remote_node, computes_no_lease_of_another_epoch) {
 }
 
 TEST_F(actors_remote_node, gives_a_lease_back_whose_weights_are_gone) {
-  room = 0;
-  send_lease(1, epoch, 7);
+  for (int time = 1; time <= 2; ++time) {
+    room = 0;
+    send_lease(1, epoch, 7);
+    settle();
+    EXPECT_EQ(failures, time);
+    EXPECT_EQ(room, 1u);
+  }
+}
+
+TEST_F(actors_remote_node, forgets_a_lease_that_waits_for_weights_when_it_enlists_anew) {
+  send_lease(1, epoch);
+  self->send(node, fence_atom_v, epoch); // it takes both before it is sent any weights
+  settle();
+  EXPECT_EQ(epoch, 2u);
+  EXPECT_TRUE(offered.empty()) << "another node has it, and this one promised its room";
+}
+
+TEST_F(actors_remote_node, keeps_no_block_for_a_sibling_that_failed) {
+  cursed = {1};
+  send_lease(1, epoch, 0, 0);
+  send_lease(1, epoch, 0, 1);
   settle();
   EXPECT_EQ(failures, 1);
+  EXPECT_EQ(offered.size(), 1u);
+}
+
+TEST_F(actors_remote_node, gives_the_room_of_leases_that_waited_for_a_worker_when_a_newer_task_begins) {
+  cursed = {0};
+  compute(1);
+  ASSERT_EQ(failures, 1) << "no worker is left until time passes";
+  send_lease(1, epoch, 0, 1);
+  settle();
+  room = 0;
+  send_lease(2, epoch, 0, 1);
+  settle();
   EXPECT_EQ(room, 1u);
 }
 

@@ -311,7 +311,7 @@ caf::expected<block> read_head(const msg<wire::Block>& m, const bounds& limits) 
   return guarded("block", m, [&](wire::Block::Reader from) {
     auto x = get_head(from, limits);
     exactly("chunks", from.getChunks().size(), 0);
-    x.numbers.edit().resize(from.getSize());
+    x.numbers.edit().resize(from.getSize(), 0.0f); // until its pieces arrive
     return x;
   });
 }
@@ -462,7 +462,7 @@ caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_i
       return 0;
     }
     expect(chunks.size() > 0, "chunks", "at least one", "none"); // or the next would be asked for for ever
-    into.edit().resize(size);
+    into.edit().resize(size, 0.0f);
     get("chunks", chunks, into.edit(), from.getFirstChunk());
     auto next = from.getFirstChunk() + chunks.size();
     return next == chunks_of(size) ? 0 : next;

@@ -308,7 +308,7 @@ struct actors_predicting_broker : actors_broker {
     auto b = answer(l);
     b.losses.clear();
     b.rows = l.rows;
-    b.numbers = std::vector<float>(l.rows.size() * limits.target_size);
+    b.numbers = serialization::flat_vector::owned(l.rows.size() * limits.target_size, 0.0f);
     reply(epoch, b);
     self->send(broker, credit_atom_v, epoch, std::uint32_t{1});
     settle();

@@ -10,12 +10,6 @@
 
 #include <fcntl.h>
 
-#ifdef __SANITIZE_ADDRESS__
-extern "C" const char* __lsan_default_suppressions() { // HDF5 1.10.8 loses memory when a read fails
-  return "leak:libhdf5";
-}
-#endif
-
 namespace enn::fault {
 namespace {
 

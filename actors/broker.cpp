@@ -432,7 +432,7 @@ void broker_state::accept(epoch_t epoch, block b, const msg<wire::Block>* whole)
       finish_evaluation();
   } else {
     ++unacknowledged;
-    self->send(driver, predict_atom_v, whole ? *whole : serialization::write(b));
+    self->send(driver, predict_atom_v, whole ? *whole : serialization::write(std::move(b)));
     if (work->book.complete())
       work.reset();
   }

@@ -229,7 +229,7 @@ void supervisor_state::carry_out(model::verdict v, job j, block b) {
 /// Training sums wait here for siblings that this supervisor computes too; everything else goes up at once.
 void supervisor_state::settle(block b) {
   if (b.kind != model::lease_kind::train) {
-    self->send(node, done_atom_v, serialization::write(b));
+    self->send(node, done_atom_v, serialization::write(std::move(b)));
     return;
   }
   if (sums->put(std::move(b)) == block_tree::verdict::conflict)
@@ -240,8 +240,8 @@ void supervisor_state::settle(block b) {
 void supervisor_state::send_lone_blocks() {
   if (!sums)
     return;
-  for (const auto& b : sums->take_alone([this](std::uint32_t i) { return is_coming(i); }))
-    self->send(node, done_atom_v, serialization::write(b));
+  for (auto& b : sums->take_alone([this](std::uint32_t i) { return is_coming(i); }))
+    self->send(node, done_atom_v, serialization::write(std::move(b)));
 }
 
 bool supervisor_state::is_coming(std::uint32_t lease_index) const {

@@ -18,14 +18,16 @@ capnp::ReaderOptions limits(std::uint64_t words) {
 
 struct frame::store {
   kj::ArrayPtr<const words> view;
+  std::shared_ptr<const void> kept;                   // outlives the builder that refers to it
   std::unique_ptr<capnp::MallocMessageBuilder> built; // either this, or the next three
   std::unique_ptr<capnp::word[]> memory;
   std::optional<capnp::FlatArrayMessageReader> flat;
   std::vector<words> list;
 };
 
-frame frame::freeze(std::unique_ptr<capnp::MallocMessageBuilder> built) {
+frame frame::freeze(std::unique_ptr<capnp::MallocMessageBuilder> built, std::shared_ptr<const void> kept) {
   auto p = std::make_shared<store>();
+  p->kept = std::move(kept);
   p->view = built->getSegmentsForOutput();
   p->built = std::move(built);
   return frame{std::move(p)};

@@ -24,8 +24,8 @@ public:
   static constexpr std::uint32_t max_segments = 512;
 
   frame() = default;
-  /// Takes the builder's memory; no byte is copied.
-  static frame freeze(std::unique_ptr<capnp::MallocMessageBuilder> built);
+  /// Takes the builder's memory; no byte is copied. `kept` owns what the message refers to and did not copy.
+  static frame freeze(std::unique_ptr<capnp::MallocMessageBuilder> built, std::shared_ptr<const void> kept = nullptr);
 
   bool empty() const { return !store_; }
   /// Whether its words came from another process.
@@ -52,13 +52,13 @@ class msg {
 public:
   msg() = default;
 
-  /// `fill` gets the root's builder. `hint_words`: expected size, so that the message is one segment.
+  /// `fill` gets the root's builder. `hint_words`: expected size, so that the message is one segment. `kept`: see frame::freeze().
   template <std::invocable<typename Schema::Builder> Fill>
-  static msg make(Fill&& fill, std::uint64_t hint_words = 128) {
+  static msg make(Fill&& fill, std::uint64_t hint_words = 128, std::shared_ptr<const void> kept = nullptr) {
     auto built = std::make_unique<capnp::MallocMessageBuilder>(static_cast<unsigned>(hint_words));
     fill(built->template initRoot<Schema>());
     msg result;
-    result.frame_ = frame::freeze(std::move(built));
+    result.frame_ = frame::freeze(std::move(built), std::move(kept));
     return result;
   }
 

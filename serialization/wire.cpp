@@ -62,6 +62,20 @@ void put(chunk_list::Builder to, std::span<const float> all, std::uint64_t first
   }
 }
 
+/// A message can refer to whole words only. Each chunk becomes a segment: few numbers are not worth one, and a reader takes a limited
+/// number of them.
+bool may_refer(std::span<const float> all) {
+  return all.size() % 2 == 0 && all.size_bytes() >= chunk_bytes / 16 && chunks_of(all.size()) < frame::max_segments / 2;
+}
+
+/// Instead of put(): the message refers to the numbers where they are.
+void refer(capnp::Orphanage orphanage, chunk_list::Builder to, std::span<const float> all) {
+  for (unsigned i = 0; i < to.size(); ++i) {
+    auto part = std::as_bytes(chunk(all, i));
+    to.adopt(i, orphanage.referenceExternalData({reinterpret_cast<const capnp::byte*>(part.data()), part.size()}));
+  }
+}
+
 void get(const char* field, chunk_list::Reader from, std::span<float> into, std::uint64_t first_chunk = 0) {
   at_most(field, first_chunk + from.size(), chunks_of(into.size()));
   for (unsigned i = 0; i < from.size(); ++i) {
@@ -233,7 +247,12 @@ std::uint64_t hash_of(const block& x) {
   return XXH3_64bits_withSeed(numbers.data(), numbers.size_bytes(), losses);
 }
 
-msg<wire::Block> write(const block& x) {
+msg<wire::Block> write(block given) {
+  auto kept = std::make_shared<const block>(std::move(given));
+  const auto& x = *kept;
+  const auto chunks = static_cast<unsigned>(chunks_of(x.numbers.size()));
+  const auto refers = may_refer(x.numbers);
+  auto others = x.rows.size() + x.rungs.size() + x.losses.size() + x.health.rows.size() + x.health.input_rows.size() + 4 * chunks;
   return msg<wire::Block>::make([&](wire::Block::Builder to) {
     to.setTask(x.task);
     to.setKind(put_kind(x.kind));
@@ -245,10 +264,13 @@ msg<wire::Block> write(const block& x) {
     put_list(to.initLosses(static_cast<unsigned>(x.losses.size())), x.losses);
     put_health(to.initHealth(), x.health);
     to.setSize(x.numbers.size());
-    put(to.initChunks(static_cast<unsigned>(chunks_of(x.numbers.size()))), x.numbers);
+    if (refers)
+      refer(capnp::Orphanage::getForMessageContaining(to), to.initChunks(chunks), x.numbers);
+    else
+      put(to.initChunks(chunks), x.numbers);
     put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
     to.setHash(hash_of(x));
-  }, hint(x.numbers.size(), x.rows.size() + x.rungs.size() + x.losses.size() + x.health.rows.size() + x.health.input_rows.size()));
+  }, hint(refers ? 0 : x.numbers.size(), others), kept);
 }
 
 namespace {

@@ -62,8 +62,9 @@ struct block {
 };
 /// Of losses and numbers.
 std::uint64_t hash_of(const block& x);
-/// Adds the hash, for read() to check where the words have travelled.
-msg<wire::Block> write(const block& x);
+/// Adds the hash, for read() to check where the words have travelled. The message keeps the block; numbers that are whole words are
+/// not copied.
+msg<wire::Block> write(block x);
 caf::expected<block> read(const msg<wire::Block>& m, const bounds& limits);
 
 // A large block goes to another process as its head; the receiver then asks for its chunks.

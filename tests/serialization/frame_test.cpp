@@ -177,6 +177,35 @@ TEST(frame, weights_come_in_chunks) {
   EXPECT_EQ(found, values);
 }
 
+TEST(frame, a_block_of_many_numbers_is_not_copied_into_its_message) {
+  for (std::size_t size : {0u, 40u, 299'999u, 300'000u}) { // none, few, no whole number of words, and what is referred to
+    auto sized = limits();
+    sized.parameters = size;
+    auto b = example();
+    b.numbers.edit().resize(size);
+    auto same = b;
+    auto* place = b.numbers.view().data();
+    auto m = write(std::move(b));
+    auto seen = read(m, sized);
+    ASSERT_TRUE(seen) << text_of(seen.error());
+    EXPECT_EQ(seen->numbers, same.numbers);
+    EXPECT_EQ(seen->numbers.view().data() == place && size > 0, size == 300'000) << size;
+    EXPECT_EQ(m.data().segments().size(), size == 300'000 ? 3 : 1) << size; // its own words, and two chunks
+    caf::actor_system_config config;
+    caf::actor_system system{config};
+    auto arrived = from_bytes<wire::Block>(system, bytes_of(m));
+    ASSERT_TRUE(arrived);
+    auto far = read(*arrived, sized);
+    ASSERT_TRUE(far) << text_of(far.error());
+    EXPECT_EQ(far->numbers, same.numbers);
+    auto again = read(write(std::move(*seen)), sized); // numbers seen in another message, which must stay
+    m = {};
+    seen = block{};
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->numbers, same.numbers);
+  }
+}
+
 TEST(frame, numbers_are_seen_in_the_message_until_somebody_changes_them) {
   auto written = write(example());
   auto b = read(written, limits());

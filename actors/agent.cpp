@@ -23,8 +23,8 @@ struct agent_state {
   std::uint32_t attempts = 0;   // to join, since it last worked
   std::uint32_t node_faults = 0;
   bool trying = false;          // dialling or joining, or about to
-  std::uint64_t joins = 0;      // asked for; only the latest one counts
-  bool joining = false;
+  std::uint64_t questions = 0;  // to the gate, or to the dialler where there is none; only the latest one counts
+  bool asking = false;
   bool stopping = false, over = false;
   std::string told;
 
@@ -32,6 +32,8 @@ struct agent_state {
   void try_later();
   void try_now();
   void join();
+  auto ask();
+  bool stop_asking();
   void joined(const msg<wire::RunDefinition>& m, const broker_actor& broker, const sampler_actor& sampler);
   caf::expected<void> take_run(model::run_definition fresh);
   void failed(const caf::error& why);
@@ -55,6 +57,20 @@ void agent_state::try_later() {
   self->delayed_send(self, std::min(backoff(rules.backoff, 3000 + self->id(), ++attempts), rules.longest_pause), restart_atom_v);
 }
 
+/// Begins a question; answers whether an answer is to the latest one, and the first to it.
+auto agent_state::ask() {
+  asking = true;
+  return [this, question = ++questions] { return question == questions && std::exchange(asking, false); };
+}
+
+/// Nobody will answer.
+bool agent_state::stop_asking() {
+  if (!std::exchange(asking, false))
+    return false;
+  trying = false;
+  return true;
+}
+
 void agent_state::try_now() {
   if (stopping)
     return;
@@ -65,20 +81,25 @@ void agent_state::try_now() {
     dialler = setup.spawn_dialler(self->address());
     self->monitor(dialler);
   }
+  auto is_latest = ask();
   self->request(dialler, rules.request_timeout, caf::connect_atom_v)
     .then(
-      [this](const gate_actor& found) {
+      [=, this](const gate_actor& found) {
+        if (!is_latest())
+          return;
         gate = found;
         self->monitor(gate);
         join();
       },
-      [this](caf::error& e) { failed(e); });
+      [=, this](caf::error& e) {
+        if (is_latest())
+          failed(e);
+      });
 }
 
 void agent_state::join() {
   auto hello = serialization::write(serialization::enlist(setup.cluster, setup.name, setup.workers, ""));
-  joining = true;
-  auto is_latest = [this, call = ++joins] { return call == joins && std::exchange(joining, false); };
+  auto is_latest = ask();
   self->request(gate, rules.request_timeout, join_atom_v, hello, agent_actor{self})
     .then(
       [=, this](const msg<wire::RunDefinition>& m, const broker_actor& b, const sampler_actor& s) {
@@ -141,8 +162,7 @@ void agent_state::failed(const caf::error& why) {
 void agent_state::on_down(const caf::down_msg& down) {
   if (gate && down.source == gate.address()) {
     gate = nullptr;
-    if (std::exchange(joining, false)) // nobody will answer
-      trying = false;
+    stop_asking();
     if (!node)
       try_later();
   } else if (node && down.source == node.address()) {
@@ -150,6 +170,8 @@ void agent_state::on_down(const caf::down_msg& down) {
     on_node_down(down.reason);
   } else if (dialler && down.source == dialler.address()) {
     dialler = nullptr;
+    if (!gate && stop_asking())
+      try_later();
   }
 }
 

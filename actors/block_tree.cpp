@@ -18,11 +18,19 @@ void add(model::numeric_health& left, const model::numeric_health& right) {
   left.rows.insert(left.rows.end(), right.rows.begin(), right.rows.end());
 }
 
+void add(serialization::flat_vector& left, const serialization::flat_vector& right, const model::chunk_loop& each) {
+  if (!left.is_seen())
+    return model::add_gradients(left, right, left.edit(), each);
+  serialization::flat_vector::owned sum(left.size()); // written once, instead of a copy that is then added to
+  model::add_gradients(left, right, sum, each);
+  left = std::move(sum);
+}
+
 } // namespace
 
-void add_sibling(block& left, const block& right) {
+void add_sibling(block& left, const block& right, const model::chunk_loop& each) {
   assert(left.count == right.count && (left.first ^ left.count) == right.first);
-  model::add_gradients(right.numbers, left.numbers.edit());
+  add(left.numbers, right.numbers, each);
   for (std::size_t i = 0; i < left.losses.size(); ++i)
     left.losses[i] += right.losses[i];
   left.rungs.insert(left.rungs.end(), right.rungs.begin(), right.rungs.end());
@@ -74,7 +82,7 @@ void block_tree::merge_up(std::uint32_t first) {
       return;
     if (other->first < it->first)
       std::swap(it, other);
-    add_sibling(it->second, other->second);
+    add_sibling(it->second, other->second, each_);
     blocks_.erase(other);
   }
 }

@@ -1,6 +1,7 @@
 /// Sums of a step's leases along the fixed tree: only siblings are ever added, so the sum has the same bits whoever adds what,
 /// when, and in which order blocks arrive. A value without actors; supervisors and the broker each hold one.
 #pragma once
+#include <enn/model/training/trainer.hpp>
 #include <enn/serialization/wire.hpp>
 
 #include <map>
@@ -18,8 +19,8 @@ public:
     conflict,  // the same range and rungs with another hash: somebody computed wrongly; both are gone
   };
 
-  /// `leases`: a power of two.
-  explicit block_tree(std::uint32_t leases) : leases_(leases) {}
+  /// `leases`: a power of two. `each` may spread the chunks of a sum over threads.
+  explicit block_tree(std::uint32_t leases, model::chunk_loop each = model::one_by_one) : leases_(leases), each_(std::move(each)) {}
 
   /// Adds the block and sums siblings as far up as they are there. Pre: the range is aligned (wire checks it).
   verdict put(block b);
@@ -42,11 +43,12 @@ private:
   void merge_up(std::uint32_t first);
 
   std::uint32_t leases_;
+  model::chunk_loop each_;
   std::map<std::uint32_t, block> blocks_;
 };
 
 /// left += right, for siblings. Gradients elementwise, losses in double, health in lease order.
-void add_sibling(block& left, const block& right);
+void add_sibling(block& left, const block& right, const model::chunk_loop& each = model::one_by_one);
 
 template <class Predicate>
 std::vector<block> block_tree::take_alone(Predicate&& is_coming) {

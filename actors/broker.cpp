@@ -37,7 +37,7 @@ struct broker_state {
 
   membership members;
   version_ptr current;                     // what is trained, evaluated, predicted with
-  version spare;                           // the one before, whose memory the next one takes if nobody holds it
+  std::vector<version> spares;             // older ones; the next one takes the memory of one that nobody holds
   std::map<weights_id, msg<wire::Weights>> published; // of the two newest versions
   std::optional<task> work;
   std::uint64_t last_task = 0;
@@ -98,6 +98,7 @@ struct broker_state {
 
 constexpr std::uint32_t prediction_window = 8;
 constexpr std::size_t remembered_leases = 64;
+constexpr std::size_t most_spares = 2; // nodes of this process hold the weights of two versions
 
 // -- losses ---------------------------------------------------------------------------------------------------------------
 
@@ -248,7 +249,7 @@ void broker_state::begin(model::lease_kind kind, row_list rows, row_cuts cuts) {
   t.rows = std::move(rows);
   t.cuts = std::move(cuts);
   t.book = lease_book{leases};
-  t.sums = block_tree{leases};
+  t.sums = block_tree{leases, [this](std::int64_t chunks, const chunk_job::work& f) { share(chunks, f); }};
   t.losses.resize(kind == model::lease_kind::evaluate ? leases : 0);
   issue();
 }
@@ -548,16 +549,21 @@ void broker_state::finish_step() {
                                                  ? ", though every lease was finite: their sum or its norm overflowed"
                                                  : ", first at " + report.first_nonfinite)
                                             + "; lower train.learning-rate, or set train.clip-norm where it is 0"));
-  spare = std::const_pointer_cast<training_version>(std::exchange(current, std::move(next)));
+  spares.push_back(std::const_pointer_cast<training_version>(std::exchange(current, std::move(next))));
   if (evaluation_is_due(current->state))
     evaluate(model::part::validation);
   else
     hand_over();
 }
 
-/// To become the next version: the state of the current one, and the memory of the one before if nobody looks at it any more.
+/// To become the next version: the state of the current one, and the memory of an older one if nobody looks at it any more.
 version broker_state::successor() {
-  auto next = spare && spare.use_count() == 1 ? std::move(spare) : std::make_shared<training_version>();
+  auto free = std::find_if(spares.begin(), spares.end(), [](const version& v) { return v.use_count() == 1; });
+  auto next = free != spares.end() ? std::move(*free) : std::make_shared<training_version>();
+  if (free != spares.end())
+    spares.erase(free);
+  else if (spares.size() == most_spares)
+    spares.erase(spares.begin());
   std::atomic_thread_fence(std::memory_order_acquire); // after whoever released it last
   next->state = current->state;
   return next;
@@ -637,7 +643,7 @@ caf::result<msg<wire::Weights>> broker_state::weights(weights_id id, std::uint32
   auto values = id.averaged ? model::evaluated_weights(tensors) : std::span<const float>{tensors.weights};
   if (std::uint64_t{chunk} * serialization::chunk_bytes > values.size_bytes())
     return fail(ec::protocol, "weights have no chunk " + std::to_string(chunk));
-  auto m = serialization::write_weights(id, values, chunk, chunks);
+  auto m = serialization::write_weights(id, values, chunk, chunks, whole ? current : nullptr);
   if (whole) {
     std::erase_if(published, [&](const auto& p) { return p.first.step + 1 < id.step; });
     published.emplace(id, m);

@@ -72,6 +72,7 @@ struct supervisor_state {
   void lease_failed(job j, const std::string& cause);
   void check_deadlines();
   void help(const chunk_job_ptr& job);
+  void share(std::int64_t chunks, const chunk_job::work& f);
   void end(caf::error why);
 };
 
@@ -146,7 +147,8 @@ void supervisor_state::begin_task(std::uint64_t number) {
   if (number <= task)
     return;
   task = number;
-  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases));
+  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases),
+               [this](std::int64_t chunks, const chunk_job::work& f) { share(chunks, f); });
   give_room(queue.size());
   queue.clear();
 }
@@ -322,6 +324,14 @@ void supervisor_state::help(const chunk_job_ptr& job) {
   for (const auto& s : seats)
     if (s.worker && s.jobs.empty())
       self->send(s.worker, help_atom_v, job);
+}
+
+/// With the workers that have nothing to do, as at the end of a step.
+void supervisor_state::share(std::int64_t chunks, const chunk_job::work& f) {
+  auto job = std::make_shared<chunk_job>(chunks, f);
+  if (chunks >= rules.shared_chunks)
+    help(job);
+  job->finish();
 }
 
 // -- the end --------------------------------------------------------------------------------------------------------------

@@ -55,24 +55,21 @@ std::span<const float> chunk(std::span<const float> all, std::uint64_t number) {
   return all.subspan(first, std::min<std::uint64_t>(chunk_floats, all.size() - first));
 }
 
-void put(chunk_list::Builder to, std::span<const float> all, std::uint64_t first_chunk = 0) {
-  for (unsigned i = 0; i < to.size(); ++i) {
-    auto part = chunk(all, first_chunk + i);
-    std::memcpy(to.init(i, static_cast<unsigned>(part.size_bytes())).begin(), part.data(), part.size_bytes());
-  }
-}
-
 /// A message can refer to whole words only. Each chunk becomes a segment: few numbers are not worth one, and a reader takes a limited
 /// number of them.
 bool may_refer(std::span<const float> all) {
   return all.size() % 2 == 0 && all.size_bytes() >= chunk_bytes / 16 && chunks_of(all.size()) < frame::max_segments / 2;
 }
 
-/// Instead of put(): the message refers to the numbers where they are.
-void refer(capnp::Orphanage orphanage, chunk_list::Builder to, std::span<const float> all) {
+/// Copies them, or refers to them where they are.
+void put(chunk_list::Builder to, std::span<const float> all, bool refers) {
   for (unsigned i = 0; i < to.size(); ++i) {
     auto part = std::as_bytes(chunk(all, i));
-    to.adopt(i, orphanage.referenceExternalData({reinterpret_cast<const capnp::byte*>(part.data()), part.size()}));
+    capnp::Data::Reader bytes{reinterpret_cast<const capnp::byte*>(part.data()), part.size()};
+    if (refers)
+      to.adopt(i, capnp::Orphanage::getForMessageContaining(to).referenceExternalData(bytes));
+    else
+      to.set(i, bytes);
   }
 }
 
@@ -264,10 +261,7 @@ msg<wire::Block> write(block given) {
     put_list(to.initLosses(static_cast<unsigned>(x.losses.size())), x.losses);
     put_health(to.initHealth(), x.health);
     to.setSize(x.numbers.size());
-    if (refers)
-      refer(capnp::Orphanage::getForMessageContaining(to), to.initChunks(chunks), x.numbers);
-    else
-      put(to.initChunks(chunks), x.numbers);
+    put(to.initChunks(chunks), x.numbers, refers);
     put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
     to.setHash(hash_of(x));
   }, hint(refers ? 0 : x.numbers.size(), others), kept);
@@ -461,16 +455,19 @@ caf::expected<void> check_same(const enlistment& ours, const enlistment& theirs)
   return caf::unit;
 }
 
-msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk, std::uint32_t chunks) {
+msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk, std::uint32_t chunks,
+                                 std::shared_ptr<const void> owner) {
   auto count = chunks_of(values.size()) - first_chunk;
   if (chunks != all_chunks)
     count = std::min<std::uint64_t>(count, chunks);
+  auto part = values.subspan(first_chunk * chunk_floats, std::min(count * chunk_floats, values.size() - first_chunk * chunk_floats));
+  auto refers = owner && may_refer(part);
   return msg<wire::Weights>::make([&](wire::Weights::Builder to) {
     put_id(to.initId(), id);
     to.setSize(values.size());
     to.setFirstChunk(first_chunk);
-    put(to.initChunks(static_cast<unsigned>(count)), values, first_chunk);
-  }, hint(std::min<std::uint64_t>(values.size(), count * chunk_floats)));
+    put(to.initChunks(static_cast<unsigned>(count)), part, refers);
+  }, hint(refers ? 0 : part.size(), 4 * count), std::move(owner));
 }
 
 caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::uint64_t size, flat_vector& into) {

@@ -119,9 +119,10 @@ struct member_list {
 msg<wire::Members> write(const member_list& x);
 caf::expected<member_list> read(const msg<wire::Members>& m);
 
-/// `chunks` chunks from `first_chunk` on; all_chunks: as many as there are, which is for receivers in this process.
+/// `chunks` chunks from `first_chunk` on; all_chunks: as many as there are, which is for receivers in this process. `owner` of the
+/// values, if they will not change: the message keeps it, and does not copy values that are whole words.
 msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, std::uint32_t first_chunk = 0,
-                                 std::uint32_t chunks = all_chunks);
+                                 std::uint32_t chunks = all_chunks, std::shared_ptr<const void> owner = nullptr);
 /// Takes the message's chunks into a vector of `size` floats; answers the number of the next chunk, 0 when complete.
 caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::uint64_t size, flat_vector& into);
 

@@ -78,7 +78,7 @@ loop_result plain_loop(const subject& s) {
     begin = clock_type::now();
     for (std::size_t width = 1; width < sums.size(); width *= 2)
       for (std::size_t i = 0; i < sums.size(); i += 2 * width)
-        model::add_gradients(sums[i + width], sums[i]);
+        model::add_gradients(sums[i], sums[i + width], sums[i]);
     result.additions.push_back(seconds_since(begin));
     begin = clock_type::now();
     model::apply_step(run, sums[0], version.tensors, version.tensors, version.state);
@@ -119,7 +119,7 @@ void append(std::vector<double>& all, const std::vector<double>& steps) {
 }
 
 void measure(const subject& s) {
-  std::vector<double> loop, loop_processor, passes, additions, optimizer, one, one_processor, two;
+  std::vector<double> loop, loop_processor, passes, additions, optimizer, one, one_processor, two, two_processor;
   for (int round = 0; round < 5; ++round) { // interleaved: the machine's mood is the same for all
     auto plain = plain_loop(s);
     auto single = through_actors(s, 1), twice = through_actors(s, 2);
@@ -133,6 +133,7 @@ void measure(const subject& s) {
     append(one_processor, single.processor);
     append(one, single.steps);
     append(two, twice.steps);
+    append(two_processor, twice.processor);
   }
   const auto& t = s.run->settings.train;
   auto rows = static_cast<double>(t.batch_rows);
@@ -147,8 +148,9 @@ void measure(const subject& s) {
   std::printf("  plain loop           %8.3f ms   %6.0f rows/s\n", 1e3 * median(loop), rows / median(loop));
   std::printf("  actors, 1 worker     %8.3f ms   %6.0f rows/s   %.1f %% is no arithmetic\n", 1e3 * median(one), rows / median(one),
               100 * (median(one) - arithmetic) / median(one));
-  std::printf("  processor time       %8.3f ms in the loop, %.3f ms through actors with 1 worker: %.1f %% more\n", 1e3 * mean(loop_processor),
-              1e3 * mean(one_processor), 100 * (mean(one_processor) / mean(loop_processor) - 1));
+  std::printf("  processor time       %8.3f ms in the loop, %.3f ms with 1 worker, %.3f ms with 2: %.1f %% and %.1f %% more\n",
+              1e3 * mean(loop_processor), 1e3 * mean(one_processor), 1e3 * mean(two_processor),
+              100 * (mean(one_processor) / mean(loop_processor) - 1), 100 * (mean(two_processor) / mean(loop_processor) - 1));
   std::printf("  actors, 2 workers    %8.3f ms   %6.0f rows/s   %.2f times one\n", 1e3 * median(two), rows / median(two), median(one) / median(two));
 }
 

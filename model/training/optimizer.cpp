@@ -22,13 +22,19 @@ std::int64_t count(const auto& values) {
   return static_cast<std::int64_t>(values.size());
 }
 
-constexpr std::int64_t chunk = std::int64_t{1} << 18; // floats: 1 MiB
+// Floats. That of the norm decides its bits; the other does not, and is small enough for two threads to end at about the same time.
+constexpr std::int64_t norm_chunk = std::int64_t{1} << 18, elementwise_chunk = std::int64_t{1} << 16;
+
+std::int64_t chunks_of(std::int64_t size, std::int64_t chunk) {
+  return (size + chunk - 1) / chunk;
+}
 
 /// Squares in double, a chunk at a time; then chunks as a tree, neighbours first.
 double norm_of(const kernels::kernel_table<float>& k, std::span<const float> gradient, const chunk_loop& each) {
-  std::vector<double> sums(static_cast<std::size_t>((count(gradient) + chunk - 1) / chunk));
+  std::vector<double> sums(static_cast<std::size_t>(chunks_of(count(gradient), norm_chunk)));
   each(count(sums), [&](std::int64_t i) {
-    sums[static_cast<std::size_t>(i)] = k.sum_of_squares(std::min(chunk, count(gradient) - i * chunk), gradient.data() + i * chunk);
+    auto first = i * norm_chunk;
+    sums[static_cast<std::size_t>(i)] = k.sum_of_squares(std::min(norm_chunk, count(gradient) - first), gradient.data() + first);
   });
   for (std::size_t width = 1; width < sums.size(); width *= 2)
     for (std::size_t i = 0; i + width < sums.size(); i += 2 * width)
@@ -114,9 +120,9 @@ void update::average(std::int64_t first, std::int64_t size) const {
 /// True: all new weights are finite.
 bool apply_to_all(const update& u, const weight_layout& layout, const chunk_loop& each) {
   std::atomic<bool> finite = true;
-  each((layout.size + chunk - 1) / chunk, [&](std::int64_t i) {
+  each(chunks_of(layout.size, elementwise_chunk), [&](std::int64_t i) {
     for (const auto& span : layout.spans) {
-      auto first = std::max(span.offset, i * chunk), end = std::min(span.offset + span.size, (i + 1) * chunk);
+      auto first = std::max(span.offset, i * elementwise_chunk), end = std::min(span.offset + span.size, (i + 1) * elementwise_chunk);
       if (first < end && !u.apply(first, end - first, span.decay))
         finite = false;
     }
@@ -165,8 +171,11 @@ void one_by_one(std::int64_t count, const std::function<void(std::int64_t)>& f) 
     f(i);
 }
 
-void add_gradients(std::span<const float> source, std::span<float> destination) {
-  any_kernels().axpy(count(destination), 1.0f, source.data(), destination.data());
+void add_gradients(std::span<const float> left, std::span<const float> right, std::span<float> sum, const chunk_loop& each) {
+  each(chunks_of(count(sum), elementwise_chunk), [&](std::int64_t i) {
+    auto first = i * elementwise_chunk, size = std::min(elementwise_chunk, count(sum) - first);
+    any_kernels().zip(kernels::binary::add, size, left.data() + first, right.data() + first, sum.data() + first);
+  });
 }
 
 training_tensors initial_tensors(const run_definition& run) {

@@ -19,6 +19,8 @@ struct actors_agent : one_thread {
   caf::actor broker = spawn_broker(), gate = spawn_gate();
   std::deque<caf::error> refusals; // of the gate, before it lets the agent in
   int joins = 0, diallers = 0, dialler_faults = 0;
+  caf::actor dialler; // the latest one
+  bool silent = false; // the next one
   std::string told;
   agent_actor agent;
 
@@ -56,12 +58,15 @@ struct actors_agent : one_thread {
     auto fresh = system.spawn([=, this](caf::event_based_actor* me) -> caf::behavior {
       use_log(me);
       follow(me, parent);
-      return {[this](caf::connect_atom) {
+      return {[=, this](caf::connect_atom) -> caf::result<gate_actor> {
+        if (silent)
+          return me->make_response_promise<gate_actor>(); // which it never keeps
         if (dialler_faults-- > 0)
           throw std::runtime_error("crash");
         return caf::actor_cast<gate_actor>(gate);
       }};
     });
+    dialler = fresh;
     return caf::actor_cast<dialler_actor>(fresh);
   }
 
@@ -141,6 +146,19 @@ TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_gate_that_died) {
   sched.advance_time(rules.longest_pause); // less than a request may take
   sched.run();
   expect_joined("by the second gate");
+}
+
+TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_dialler_that_died) {
+  silent = true;
+  start();
+  EXPECT_EQ(joins, 0);
+  silent = false;
+  caf::anon_send_exit(dialler, caf::exit_reason::kill);
+  sched.run();
+  sched.advance_time(rules.longest_pause); // less than a request may take
+  sched.run();
+  EXPECT_EQ(diallers, 2);
+  expect_joined("by the second dialler");
 }
 
 TEST_F(actors_agent, spawns_its_dialler_again) {

@@ -56,7 +56,7 @@ TEST_F(actors_run, gives_the_bits_of_the_same_steps_without_actors) {
                          sums[static_cast<std::size_t>(i)], {});
     for (std::size_t width = 1; width < sums.size(); width *= 2)
       for (std::size_t i = 0; i < sums.size(); i += 2 * width)
-        model::add_gradients(sums[i + width], sums[i]);
+        model::add_gradients(sums[i], sums[i + width], sums[i]);
     model::apply_step(*r.t.run, sums[0], version.tensors, version.tensors, version.state);
   }
   EXPECT_EQ(hash_of_weights(version), r.outcome.weights_hash);

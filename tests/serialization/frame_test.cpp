@@ -177,6 +177,25 @@ TEST(frame, weights_come_in_chunks) {
   EXPECT_EQ(found, values);
 }
 
+TEST(frame, weights_with_an_owner_are_not_copied) {
+  for (std::size_t size : {40u, 699'999u, 700'000u}) {
+    auto values = std::make_shared<std::vector<float>>(size, 2.5f);
+    auto* place = values->data();
+    auto m = write_weights({5, false}, *values, 0, all_chunks, values);
+    std::weak_ptr watched = values;
+    values.reset();
+    EXPECT_FALSE(watched.expired());
+    flat_vector found;
+    ASSERT_TRUE(read_weights(m, {5, false}, size, found));
+    EXPECT_EQ(found, std::vector<float>(size, 2.5f));
+    EXPECT_EQ(found.view().data() == place, size == 700'000) << size;
+    m = {};
+    EXPECT_FALSE(watched.expired()); // by who reads it
+    found = {};
+    EXPECT_TRUE(watched.expired());
+  }
+}
+
 TEST(frame, a_block_of_many_numbers_is_not_copied_into_its_message) {
   for (std::size_t size : {0u, 40u, 299'999u, 300'000u}) { // none, few, no whole number of words, and what is referred to
     auto sized = limits();

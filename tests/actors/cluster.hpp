@@ -1,6 +1,7 @@
 /// A coordinator and node processes on one thread and on virtual time: groups of actors that know of each other by links only.
 /// Which actor runs next, how long a worker computes and how long a message travels is drawn from a seed.
 #pragma once
+#include "disk.hpp"
 #include "fixture.hpp"
 #include "link.hpp"
 
@@ -21,8 +22,10 @@ struct node_plan {
 
 class cluster {
 public:
-  cluster(std::uint64_t seed, link::habits network, policy rules)
-      : network_{network}, rules_{std::move(rules)}, turns_{seed, "turns"}, work_{seed, "work"}, traffic_{seed, "traffic"}, seed_{seed} {
+  /// `files`: of the coordinator, if it is to be lost.
+  cluster(std::uint64_t seed, link::habits network, policy rules, disk* files = nullptr)
+      : network_{network}, rules_{std::move(rules)}, turns_{seed, "turns"}, work_{seed, "work"}, traffic_{seed, "traffic"},
+        power_{seed, "power"}, seed_{seed}, files_{files} {
     rules_.threads = false;
     rules_.throwing = [this, plan = std::move(rules_.throwing)](std::string_view name, const caf::mailbox_element& m) {
       watch(name, m);
@@ -46,6 +49,7 @@ public:
   std::vector<std::string> failures;           // of agents that are started again
   std::vector<std::string> complaints;         // of others that ended with an error; of what nobody may do
   std::uint32_t kills = 0;                     // of the coordinator's actors
+  std::uint32_t losses = 0;                    // of the coordinator
   ledger book{rules_.late_lease};
   milliseconds longest_wait{0}, longest_absence{0}; // for a step, of a node: while nothing disturbed them
 
@@ -58,7 +62,8 @@ public:
     };
     data_ = request.data;
     processes_[0].plan.workers = request.workers;
-    inside(0, [&] { spawn_driver(system_, std::move(request), caf::actor_cast<observer_actor>(self_)); });
+    request_ = std::move(request);
+    start_coordinator();
     while (!outcome_ && complaints.empty() && times_.elapsed() < within && turn())
       receive();
     if (!book.problem.empty())
@@ -121,6 +126,23 @@ public:
       l->lose_side(at_node, noticed_after);
     disturb(node, noticed_after);
     destroy(node);
+  }
+
+  /// Its process is killed, or its machine loses power; after a while it goes on with what is left of its folder.
+  void lose_coordinator(bool power, milliseconds noticed_after, milliseconds away) {
+    if (is_over() || !is_coordinator_up_)
+      return;
+    ++losses;
+    is_coordinator_up_ = false;
+    auto left = power ? files_->after_power_cut(power_) : files_->written();
+    for (auto& p : processes_)
+      for (auto& l : p.links)
+        l->lose_side(at_coordinator, noticed_after);
+    disturb(0, std::max(noticed_after, away));
+    destroy(0);
+    files_->hold(std::move(left)); // whatever the dying did
+    request_.what = duty::resume;
+    times_.after(away, [this] { start_coordinator(); });
   }
 
   /// As by SIGSTOP: nothing of it runs, everything waits.
@@ -189,6 +211,12 @@ private:
   static void kill(const caf::strong_actor_ptr& who) {
     who->enqueue(nullptr, caf::make_message_id(caf::message_priority::high),
                  caf::make_message(caf::exit_msg{who->address(), caf::exit_reason::kill}), nullptr);
+  }
+
+  void start_coordinator() {
+    is_coordinator_up_ = true;
+    auto request = request_;
+    inside(0, [&] { spawn_driver(system_, std::move(request), caf::actor_cast<observer_actor>(self_)); });
   }
 
   /// What is spawned meanwhile belongs to this process.
@@ -401,14 +429,17 @@ private:
 
   link::habits network_;
   policy rules_;
-  dice turns_, work_, traffic_;
+  dice turns_, work_, traffic_, power_;
   std::uint64_t seed_, connections_ = 0;
+  disk* files_;
   interleaving_config config_;
   caf::actor_system system_{config_};
   caf::scheduler::test_coordinator& sched_ = dynamic_cast<caf::scheduler::test_coordinator&>(system_.scheduler());
   timeline times_{sched_.clock()};
   caf::scoped_actor self_{system_, true};
   gate_actor published_;
+  run_request request_;
+  bool is_coordinator_up_ = false;
   data_ptr data_;
   std::optional<run_outcome> outcome_;
   std::deque<process> processes_;

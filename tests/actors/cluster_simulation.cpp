@@ -133,6 +133,13 @@ void draw_membership(plan& p, dice& d) {
   }
 }
 
+void draw_loss(plan& p, dice& d) {
+  auto noticed = d.between(0, 3000), away = d.between(0, 5000);
+  bool power = d.chance(0.5);
+  p.at(d.between(0, 2 * span_ms), (power ? "power cut at the coordinator, " : "kill the coordinator, ") + ms(away) + " away",
+       [=](cluster& c) { c.lose_coordinator(power, noticed, away); });
+}
+
 plan draw(std::uint64_t seed) {
   dice d{seed, "plan"};
   plan p;
@@ -151,6 +158,8 @@ plan draw(std::uint64_t seed) {
   else
     for (auto n = 1 + d.below(8); n > 0; --n)
       draw_disturbance(p, d);
+  for (auto n = d.chance(0.3) ? 1 + d.below(3) : 0; n > 0; --n)
+    draw_loss(p, d);
   return p;
 }
 
@@ -253,6 +262,14 @@ plan drained_while_silent() {
   return p;
 }
 
+/// The machine of the coordinator fails again and again, with nodes that wait for it.
+plan coordinator_returns() {
+  auto p = calm(2, 1);
+  for (auto when : {400, 1500, 3000, 6000})
+    p.at(milliseconds{when}, "power cut at the coordinator", [](cluster& c) { c.lose_coordinator(true, milliseconds{100}, milliseconds{700}); });
+  return p;
+}
+
 struct scenario {
   std::string_view name;
   plan (*make)();
@@ -261,6 +278,7 @@ constexpr scenario scenarios[] = {{"quick_rejoin", quick_rejoin}, {"lost_beats",
                                   {"silent_from_the_start", silent_from_the_start}, {"sole_survivor", sole_survivor},
                                   {"gate_restarts", gate_restarts}, {"hung_workers", hung_workers}, {"nobody_left", nobody_left},
                                   {"one_fails", one_fails}, {"cut_while_joining", cut_while_joining},
+                                  {"coordinator_returns", coordinator_returns},
                                   {"drained_while_silent", drained_while_silent}};
 
 // -- checking ---------------------------------------------------------------------------------------------------------------
@@ -298,7 +316,7 @@ std::string count_leases(const serialization::progress& step) {
 model::config short_config(bool large) {
   auto c = tiny_config();
   c.train.steps = steps;
-  c.run.checkpoint_every = 1000;
+  c.run.checkpoint_every = 1;
   if (large)
     c.model.d_model = 256;
   return c;
@@ -328,7 +346,7 @@ expected_run compute(const fs::path& folder, bool large) {
 
 class judge {
 public:
-  explicit judge(fs::path folder) : folder_{std::move(folder)} {}
+  explicit judge(const fs::path& folder) : folder_{folder}, files_{folder / "run", folder / "trace"} {}
 
   /// What is wrong with this seed; nothing: all is well.
   std::string try_seed(std::uint64_t seed, plan p, bool trace) {
@@ -337,7 +355,7 @@ public:
     if (p.throws > 0)
       p.rules.faults = [&](std::uint64_t, const serialization::lease&) { return thrown.chance(p.throws); };
     p.rules.number_faults = mark_lease;
-    cluster c{seed, p.network, p.rules};
+    cluster c{seed, p.network, p.rules, &files_};
     for (const auto& n : p.nodes)
       c.start_node(n, p.once);
     for (auto& d : p.disturbances)
@@ -353,7 +371,8 @@ public:
         if (!c.is_over())
           c.start_node(p.nodes.front(), p.once);
       });
-    auto request = request_for(expected.t, fresh(folder_ / "run"), p.own_workers);
+    files_.hold({});
+    auto request = request_for(expected.t, files_.folder(), p.own_workers);
     auto outcome = c.run(std::move(request), p.within);
     if (trace)
       std::printf("%8lld ms: %s\n", static_cast<long long>(c.times().elapsed().count()), outcome ? "it ends" : "it goes on for ever");
@@ -362,6 +381,7 @@ public:
     for (const auto& [event, count] : c.notes)
       notes_[event] += count;
     kills_ += c.kills;
+    losses_ += c.losses;
     leases_ += c.book.given;
     shared_ += c.book.shared;
     longest_wait_ = std::max(longest_wait_, c.longest_wait);
@@ -380,7 +400,8 @@ public:
   std::string summary() const {
     auto text = "the longest run took " + ms(longest_) + " of virtual time, the longest undisturbed wait for a step " + ms(longest_wait_)
                 + ", for a node " + ms(longest_absence_) + "; " + std::to_string(leases_) + " leases, " + std::to_string(shared_)
-                + " of them with a second holder; " + std::to_string(kills_) + " kills";
+                + " of them with a second holder; " + std::to_string(kills_) + " kills, " + std::to_string(losses_)
+                + " losses of the coordinator";
     for (const auto& [event, count] : notes_)
       text += ", " + std::to_string(count) + " " + event;
     return text;
@@ -400,7 +421,7 @@ private:
     if (losses_of(folder_ / "run") != expected.losses)
       return "other losses";
     for (std::int64_t s = 1; s <= steps; ++s)
-      if (!c.steps.contains(s) || (c.kills == 0 && c.steps.at(s).size() > 1))
+      if (!c.steps.contains(s) || (c.kills + c.losses == 0 && c.steps.at(s).size() > 1))
         return "step " + std::to_string(s) + " was not recorded once";
     for (const auto& [s, told] : c.steps)
       for (const auto& step : told)
@@ -416,10 +437,11 @@ private:
   }
 
   fs::path folder_;
+  disk files_;
   std::optional<expected_run> expected_[2];
   milliseconds longest_{0}, longest_wait_{0}, longest_absence_{0};
   std::map<std::string, std::uint64_t> notes_;
-  std::uint64_t kills_ = 0, leases_ = 0, shared_ = 0;
+  std::uint64_t kills_ = 0, losses_ = 0, leases_ = 0, shared_ = 0;
 };
 
 int usage() {

@@ -20,7 +20,7 @@ struct actors_agent : one_thread {
   std::deque<caf::error> refusals; // of the gate, before it lets the agent in
   int joins = 0, diallers = 0, dialler_faults = 0;
   caf::actor dialler; // the latest one
-  bool silent = false; // the next one
+  bool mute_dialler = false; // the next one
   std::string told;
   agent_actor agent;
 
@@ -59,7 +59,7 @@ struct actors_agent : one_thread {
       use_log(me);
       follow(me, parent);
       return {[=, this](caf::connect_atom) -> caf::result<gate_actor> {
-        if (silent)
+        if (mute_dialler)
           return me->make_response_promise<gate_actor>(); // which it never keeps
         if (dialler_faults-- > 0)
           throw std::runtime_error("crash");
@@ -149,10 +149,10 @@ TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_gate_that_died) {
 }
 
 TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_dialler_that_died) {
-  silent = true;
+  mute_dialler = true;
   start();
   EXPECT_EQ(joins, 0);
-  silent = false;
+  mute_dialler = false;
   caf::anon_send_exit(dialler, caf::exit_reason::kill);
   sched.run();
   sched.advance_time(rules.longest_pause); // less than a request may take

@@ -3,13 +3,11 @@
 #include <enn/actors/membership.hpp>
 #include <enn/actors/spawn.hpp>
 #include <enn/actors/task.hpp>
+#include <enn/actors/version_store.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <cmath>
 #include <deque>
-#include <map>
 
 namespace enn::actors {
 namespace {
@@ -22,7 +20,6 @@ using clock = std::chrono::steady_clock;
 
 struct broker_state;
 using self_ptr = broker_actor::stateful_pointer<broker_state>;
-using version = std::shared_ptr<training_version>;
 
 struct broker_state {
   static inline const char* name = "broker";
@@ -36,9 +33,7 @@ struct broker_state {
   serialization::bounds limits;
 
   membership members;
-  version_ptr current;                     // what is trained, evaluated, predicted with
-  std::vector<version> spares;             // older ones; the next one takes the memory of one that nobody holds
-  std::map<weights_id, msg<wire::Weights>> published; // of the two newest versions
+  std::optional<version_store> versions;   // what is trained, evaluated, predicted with
   std::optional<task> work;
   std::uint64_t last_task = 0;
   std::deque<clock::duration> usual;       // how long the latest leases took
@@ -84,21 +79,17 @@ struct broker_state {
   void fetch_ahead(std::int64_t step);
   void train(row_list rows);
   void finish_step();
-  version successor();
   void share(std::int64_t chunks, const chunk_job::work& f);
   bool evaluation_is_due(const model::run_state& state) const;
   void evaluate(model::part part);
   void finish_evaluation();
   void hand_over();
-  weights_id evaluated_id() const;
-  caf::result<msg<wire::Weights>> weights(weights_id id, std::uint32_t chunk, std::uint32_t chunks);
   // predictions
   void predict(const msg<wire::Rows>& m);
 };
 
 constexpr std::uint32_t prediction_window = 8;
 constexpr std::size_t remembered_leases = 64;
-constexpr std::size_t most_spares = 2; // nodes of this process hold the weights of two versions
 
 // -- losses ---------------------------------------------------------------------------------------------------------------
 
@@ -208,7 +199,7 @@ void broker_state::tick() {
 }
 
 caf::result<msg<wire::Members>> broker_state::status() {
-  serialization::member_list all{current->state.step, run->total_steps, {}};
+  serialization::member_list all{versions->current().state.step, run->total_steps, {}};
   for (const auto& [epoch, m] : members)
     all.members.push_back({m.hello.name, m.hello.machine, m.hello.workers, epoch, work ? work->book.out_at(epoch) : 0, m.leases_done,
                            m.silent, m.draining});
@@ -244,8 +235,8 @@ void broker_state::begin(model::lease_kind kind, row_list rows, row_cuts cuts) {
   auto& t = work.emplace();
   t.number = ++last_task;
   t.kind = kind;
-  t.step = current->state.step;
-  t.weights = kind == model::lease_kind::train ? weights_id{t.step, false} : evaluated_id();
+  t.step = versions->current().state.step;
+  t.weights = kind == model::lease_kind::train ? weights_id{t.step, false} : versions->evaluated_id();
   t.rows = std::move(rows);
   t.cuts = std::move(cuts);
   t.book = lease_book{leases};
@@ -324,7 +315,7 @@ void broker_state::issue_late_ones() {
 
 msg<wire::Lease> broker_state::make_lease(lease_book::ticket t) const {
   auto rows = work->rows_of(t.index);
-  auto pinned = current->state.step < current->state.pinned_until;
+  auto pinned = versions->current().state.step < versions->current().state.pinned_until;
   return serialization::write(lease{.task = work->number, .kind = work->kind, .step = work->step, .index = t.index,
                                     .attempt = t.attempt, .weights = work->weights,
                                     .start = pinned ? model::rung::master : model::rung::fast,
@@ -496,7 +487,7 @@ void broker_state::count_done(epoch_t epoch, std::uint32_t first, std::uint32_t 
 
 void broker_state::advance() {
   began = std::chrono::steady_clock::now();
-  auto step = current->state.step;
+  auto step = versions->current().state.step;
   if (auto rows = std::exchange(ahead, std::nullopt); rows && rows->step == step)
     return train(std::move(*rows));
   self->request(sampler, rules.request_timeout, rows_atom_v, step)
@@ -525,13 +516,13 @@ void broker_state::fetch_ahead(std::int64_t step) {
 void broker_state::train(row_list rows) {
   auto cuts = cuts_of_step(rows.rows, run->settings.train.leases);
   begin(model::lease_kind::train, std::move(rows), std::move(cuts));
-  fetch_ahead(current->state.step + 1);
+  fetch_ahead(versions->current().state.step + 1);
 }
 
 void broker_state::finish_step() {
   const auto& sum = work->sums.blocks().begin()->second;
-  auto next = successor();
-  auto done = model::apply_step(*run, sum.numbers, current->tensors, next->tensors, next->state, sum.health,
+  auto next = versions->successor();
+  auto done = model::apply_step(*run, sum.numbers, versions->current().tensors, next->tensors, next->state, sum.health,
                                 [this](std::int64_t chunks, const chunk_job::work& f) { share(chunks, f); });
   if (!done.weights_finite)
     return self->quit(fail(ec::nonfinite, "step " + std::to_string(next->state.step) + " makes nonfinite weights of a finite gradient of norm "
@@ -549,24 +540,11 @@ void broker_state::finish_step() {
                                                  ? ", though every lease was finite: their sum or its norm overflowed"
                                                  : ", first at " + report.first_nonfinite)
                                             + "; lower train.learning-rate, or set train.clip-norm where it is 0"));
-  spares.push_back(std::const_pointer_cast<training_version>(std::exchange(current, std::move(next))));
-  if (evaluation_is_due(current->state))
+  versions->advance(std::move(next));
+  if (evaluation_is_due(versions->current().state))
     evaluate(model::part::validation);
   else
     hand_over();
-}
-
-/// To become the next version: the state of the current one, and the memory of an older one if nobody looks at it any more.
-version broker_state::successor() {
-  auto free = std::find_if(spares.begin(), spares.end(), [](const version& v) { return v.use_count() == 1; });
-  auto next = free != spares.end() ? std::move(*free) : std::make_shared<training_version>();
-  if (free != spares.end())
-    spares.erase(free);
-  else if (spares.size() == most_spares)
-    spares.erase(spares.begin());
-  std::atomic_thread_fence(std::memory_order_acquire); // after whoever released it last
-  next->state = current->state;
-  return next;
 }
 
 /// With the workers of this process, who all wait for this step.
@@ -611,44 +589,18 @@ void broker_state::finish_evaluation() {
     self->send(driver, evaluate_atom_v, loss);
     return;
   }
-  auto next = std::make_shared<training_version>(*current);
+  auto state = versions->current().state;
   report.validated = true;
   report.validation_loss = loss;
-  report.best = model::record_evaluation(*run, loss, next->state);
-  current = std::move(next);
+  report.best = model::record_evaluation(*run, loss, state);
+  versions->set_state(state);
   hand_over();
 }
 
 void broker_state::hand_over() {
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  self->send(driver, advance_atom_v, current, serialization::write(report));
+  self->send(driver, advance_atom_v, versions->share(), serialization::write(report));
   report = {};
-}
-
-weights_id broker_state::evaluated_id() const {
-  return {current->state.step, !current->tensors.average.empty()};
-}
-
-/// Only weights of the current version are asked for, or of one that just ended. Receivers in this process get one immutable
-/// message, the others pieces.
-caf::result<msg<wire::Weights>> broker_state::weights(weights_id id, std::uint32_t chunk, std::uint32_t chunks) {
-  bool whole = chunk == 0 && chunks == serialization::all_chunks;
-  if (whole)
-    if (auto it = published.find(id); it != published.end())
-      return it->second;
-  if (id.step != current->state.step)
-    return fail(ec::protocol, "weights of step " + std::to_string(id.step) + " are gone; this is step "
-                                + std::to_string(current->state.step));
-  const auto& tensors = current->tensors;
-  auto values = id.averaged ? model::evaluated_weights(tensors) : std::span<const float>{tensors.weights};
-  if (std::uint64_t{chunk} * serialization::chunk_bytes > values.size_bytes())
-    return fail(ec::protocol, "weights have no chunk " + std::to_string(chunk));
-  auto m = serialization::write_weights(id, values, chunk, chunks, whole ? current : nullptr);
-  if (whole) {
-    std::erase_if(published, [&](const auto& p) { return p.first.step + 1 < id.step; });
-    published.emplace(id, m);
-  }
-  return m;
 }
 
 // -- predictions ------------------------------------------------------------------------------------------------------------
@@ -673,7 +625,7 @@ broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::stri
   st.run = std::move(run);
   st.data = std::move(data);
   st.sampler = std::move(sampler);
-  st.current = std::move(first);
+  st.versions.emplace(std::move(first));
   st.rules = std::move(rules);
   self->monitor(st.driver);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
@@ -692,8 +644,8 @@ broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::stri
     [=](offer_atom, std::uint64_t epoch, std::uint64_t number, const msg<wire::Block>& head) { self->state.offer(epoch, number, head); },
     [=](failed_atom, std::uint64_t epoch, const msg<wire::Failure>& m) { self->state.failed(epoch, m); },
     [=](beat_atom, std::uint64_t epoch) { self->state.beat(epoch); },
-    [=](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk, std::uint32_t chunks) {
-      return self->state.weights({step, averaged}, chunk, chunks);
+    [=](pull_atom, std::int64_t step, bool averaged, std::uint32_t chunk, std::uint32_t chunks) -> caf::result<msg<wire::Weights>> {
+      return self->state.versions->weights({step, averaged}, chunk, chunks);
     },
     [=](status_atom) { return self->state.status(); },
     [=](drain_atom, const std::string& who, bool now) { return self->state.drain(who, now); },

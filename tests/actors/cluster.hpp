@@ -24,7 +24,7 @@ class cluster {
 public:
   /// `files`: of the coordinator, if it is to be lost.
   cluster(std::uint64_t seed, link::habits network, policy rules, disk* files = nullptr)
-      : network_{network}, rules_{std::move(rules)}, turns_{seed, "turns"}, work_{seed, "work"}, traffic_{seed, "traffic"},
+      : book{rules.late_lease}, network_{network}, rules_{std::move(rules)}, turns_{seed, "turns"}, work_{seed, "work"}, traffic_{seed, "traffic"},
         power_{seed, "power"}, seed_{seed}, files_{files} {
     rules_.threads = false;
     rules_.throwing = [this, plan = std::move(rules_.throwing)](std::string_view name, const caf::mailbox_element& m) {
@@ -50,7 +50,7 @@ public:
   std::vector<std::string> complaints;         // of others that ended with an error; of what nobody may do
   std::uint32_t kills = 0;                     // of the coordinator's actors
   std::uint32_t losses = 0;                    // of the coordinator
-  ledger book{rules_.late_lease};
+  ledger book;
   milliseconds longest_wait{0}, longest_absence{0}; // for a step, of a node: while nothing disturbed them
 
   /// Nothing: it did not end within this virtual time.

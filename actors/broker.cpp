@@ -79,7 +79,7 @@ struct broker_state {
   void fetch_ahead(std::int64_t step);
   void train(row_list rows);
   void finish_step();
-  void share(std::int64_t chunks, const chunk_job::work& f);
+  model::chunk_loop sharing();
   bool evaluation_is_due(const model::run_state& state) const;
   void evaluate(model::part part);
   void finish_evaluation();
@@ -240,7 +240,7 @@ void broker_state::begin(model::lease_kind kind, row_list rows, row_cuts cuts) {
   t.rows = std::move(rows);
   t.cuts = std::move(cuts);
   t.book = lease_book{leases};
-  t.sums = block_tree{leases, [this](std::int64_t chunks, const chunk_job::work& f) { share(chunks, f); }};
+  t.sums = block_tree{leases, sharing()};
   t.losses.resize(kind == model::lease_kind::evaluate ? leases : 0);
   issue();
 }
@@ -523,7 +523,7 @@ void broker_state::finish_step() {
   const auto& sum = work->sums.blocks().begin()->second;
   auto next = versions->successor();
   auto done = model::apply_step(*run, sum.numbers, versions->current().tensors, next->tensors, next->state, sum.health,
-                                [this](std::int64_t chunks, const chunk_job::work& f) { share(chunks, f); });
+                                sharing());
   if (!done.weights_finite)
     return self->quit(fail(ec::nonfinite, "step " + std::to_string(next->state.step) + " makes nonfinite weights of a finite gradient of norm "
                                             + std::to_string(done.norm) + "; lower train.learning-rate or train.weight-decay"));
@@ -548,12 +548,11 @@ void broker_state::finish_step() {
 }
 
 /// With the workers of this process, who all wait for this step.
-void broker_state::share(std::int64_t chunks, const chunk_job::work& f) {
-  auto job = std::make_shared<chunk_job>(chunks, f);
-  if (chunks >= rules.shared_chunks)
+model::chunk_loop broker_state::sharing() {
+  return shared_loop(rules.shared_chunks, [this](const chunk_job_ptr& job) {
     for (auto epoch : members.named(std::string{local_name}))
       self->send(members.find(epoch)->node, help_atom_v, job);
-  job->finish();
+  });
 }
 
 bool broker_state::evaluation_is_due(const model::run_state& state) const {

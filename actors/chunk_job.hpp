@@ -35,4 +35,15 @@ private:
   std::atomic<std::int64_t> begun_ = 0, done_ = 0;
 };
 
+/// A model::chunk_loop whose caller does the chunks with those whom `invite` tells of the job. Less than `least` are not worth it.
+template <class Invite>
+auto shared_loop(std::int64_t least, Invite invite) {
+  return [=](std::int64_t count, const chunk_job::work& f) {
+    auto job = std::make_shared<chunk_job>(count, f);
+    if (count >= least)
+      invite(job);
+    job->finish();
+  };
+}
+
 } // namespace enn::actors

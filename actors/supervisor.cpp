@@ -72,7 +72,6 @@ struct supervisor_state {
   void lease_failed(job j, const std::string& cause);
   void check_deadlines();
   void help(const chunk_job_ptr& job);
-  void share(std::int64_t chunks, const chunk_job::work& f);
   void end(caf::error why);
 };
 
@@ -148,7 +147,7 @@ void supervisor_state::begin_task(std::uint64_t number) {
     return;
   task = number;
   sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases),
-               [this](std::int64_t chunks, const chunk_job::work& f) { share(chunks, f); });
+               shared_loop(rules.shared_chunks, [this](const chunk_job_ptr& job) { help(job); }));
   give_room(queue.size());
   queue.clear();
 }
@@ -320,18 +319,11 @@ void supervisor_state::check_deadlines() {
       fault(i, "no answer before the deadline of " + std::to_string(rules.lease_deadline.count()) + " ms");
 }
 
+/// By the workers that have nothing to do, as at the end of a step.
 void supervisor_state::help(const chunk_job_ptr& job) {
   for (const auto& s : seats)
     if (s.worker && s.jobs.empty())
       self->send(s.worker, help_atom_v, job);
-}
-
-/// With the workers that have nothing to do, as at the end of a step.
-void supervisor_state::share(std::int64_t chunks, const chunk_job::work& f) {
-  auto job = std::make_shared<chunk_job>(chunks, f);
-  if (chunks >= rules.shared_chunks)
-    help(job);
-  job->finish();
 }
 
 // -- the end --------------------------------------------------------------------------------------------------------------

@@ -106,8 +106,9 @@ flat_vector get_all(const char* field, const frame& whole, chunk_list::Reader fr
   return result;
 }
 
-std::uint64_t hint(std::uint64_t floats, std::uint64_t others = 0) {
-  return floats / 2 + chunks_of(floats) * 2 + others + 128;
+/// A chunk that is referred to takes a pointer and two words to follow it by.
+std::uint64_t hint(std::uint64_t floats, std::uint64_t others = 0, bool refers = false) {
+  return (refers ? 0 : floats / 2) + chunks_of(floats) * 4 + others + 128;
 }
 
 // -- lists and enumerations -----------------------------------------------------------------------------------------------
@@ -249,7 +250,7 @@ msg<wire::Block> write(block given) {
   const auto& x = *kept;
   const auto chunks = static_cast<unsigned>(chunks_of(x.numbers.size()));
   const auto refers = may_refer(x.numbers);
-  auto others = x.rows.size() + x.rungs.size() + x.losses.size() + x.health.rows.size() + x.health.input_rows.size() + 4 * chunks;
+  auto others = x.rows.size() + x.rungs.size() + x.losses.size() + x.health.rows.size() + x.health.input_rows.size();
   return msg<wire::Block>::make([&](wire::Block::Builder to) {
     to.setTask(x.task);
     to.setKind(put_kind(x.kind));
@@ -264,7 +265,7 @@ msg<wire::Block> write(block given) {
     put(to.initChunks(chunks), x.numbers, refers);
     put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
     to.setHash(hash_of(x));
-  }, hint(refers ? 0 : x.numbers.size(), others), kept);
+  }, hint(x.numbers.size(), others, refers), kept);
 }
 
 namespace {
@@ -467,7 +468,7 @@ msg<wire::Weights> write_weights(weights_id id, std::span<const float> values, s
     to.setSize(values.size());
     to.setFirstChunk(first_chunk);
     put(to.initChunks(static_cast<unsigned>(count)), part, refers);
-  }, hint(refers ? 0 : part.size(), 4 * count), std::move(owner));
+  }, hint(part.size(), 0, refers), std::move(owner));
 }
 
 caf::expected<std::uint32_t> read_weights(const msg<wire::Weights>& m, weights_id id, std::uint64_t size, flat_vector& into) {

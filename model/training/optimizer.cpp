@@ -172,9 +172,10 @@ void one_by_one(std::int64_t count, const std::function<void(std::int64_t)>& f) 
 }
 
 void add_gradients(std::span<const float> left, std::span<const float> right, std::span<float> sum, const chunk_loop& each) {
+  const auto& k = any_kernels();
   each(chunks_of(count(sum), elementwise_chunk), [&](std::int64_t i) {
     auto first = i * elementwise_chunk, size = std::min(elementwise_chunk, count(sum) - first);
-    any_kernels().zip(kernels::binary::add, size, left.data() + first, right.data() + first, sum.data() + first);
+    k.zip(kernels::binary::add, size, left.data() + first, right.data() + first, sum.data() + first);
   });
 }
 

@@ -96,6 +96,14 @@ struct actors_agent : one_thread {
     EXPECT_FALSE(end_of_agent()) << which;
     EXPECT_EQ(told.substr(0, 14), "joined the run") << which;
   }
+
+  void expect_joined_soon_without(const caf::actor& killed, const std::string& which) {
+    caf::anon_send_exit(killed, caf::exit_reason::kill);
+    sched.run();
+    sched.advance_time(rules.longest_pause); // less than a request may take
+    sched.run();
+    expect_joined(which);
+  }
 };
 
 TEST_F(actors_agent, tries_again_whatever_it_is_told_that_is_no_difference) {
@@ -141,11 +149,7 @@ TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_gate_that_died) {
   start();
   EXPECT_EQ(joins, 0);
   gate = second;
-  caf::anon_send_exit(silent, caf::exit_reason::kill);
-  sched.run();
-  sched.advance_time(rules.longest_pause); // less than a request may take
-  sched.run();
-  expect_joined("by the second gate");
+  expect_joined_soon_without(silent, "by the second gate");
 }
 
 TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_dialler_that_died) {
@@ -153,12 +157,8 @@ TEST_F(actors_agent, does_not_wait_for_the_answer_of_a_dialler_that_died) {
   start();
   EXPECT_EQ(joins, 0);
   mute_dialler = false;
-  caf::anon_send_exit(dialler, caf::exit_reason::kill);
-  sched.run();
-  sched.advance_time(rules.longest_pause); // less than a request may take
-  sched.run();
+  expect_joined_soon_without(dialler, "by the second dialler");
   EXPECT_EQ(diallers, 2);
-  expect_joined("by the second dialler");
 }
 
 TEST_F(actors_agent, spawns_its_dialler_again) {

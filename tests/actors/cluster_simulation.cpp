@@ -418,7 +418,7 @@ private:
   std::string compare(const cluster& c, const run_outcome& outcome, const plan& p, const expected_run& expected) {
     if (auto same = same_bits(outcome, expected.outcome); !same)
       return same.message();
-    if (losses_of(folder_ / "run") != expected.losses)
+    if (losses_of(files_.folder()) != expected.losses)
       return "other losses";
     for (std::int64_t s = 1; s <= steps; ++s)
       if (!c.steps.contains(s) || (c.kills + c.losses == 0 && c.steps.at(s).size() > 1))

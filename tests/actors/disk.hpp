@@ -10,12 +10,11 @@ namespace enn::actors::test {
 class disk {
 public:
   /// `trace`: a file elsewhere.
-  disk(std::filesystem::path folder, const std::filesystem::path& trace)
-      : folder_{std::move(folder)}, trace_{trace.string()}, name_{folder_.string()} {
+  disk(std::filesystem::path folder, std::filesystem::path trace) : folder_{std::move(folder)}, trace_{std::move(trace)} {
     std::filesystem::create_directories(folder_);
     fault::plan taken_down;
     taken_down.counts = fault::make_tally();
-    taken_down.under = name_.c_str();
+    taken_down.under = folder_.c_str();
     taken_down.trace = trace_.c_str();
     fault::arm(taken_down);
     hold({});
@@ -43,8 +42,7 @@ public:
   }
 
 private:
-  std::filesystem::path folder_;
-  std::string trace_, name_; // the program that is traced looks at them
+  std::filesystem::path folder_, trace_; // who takes calls down looks at their text
   fault::tree synced_;
 };
 

@@ -35,6 +35,8 @@ void add_sibling(block& left, const block& right, const model::chunk_loop& each)
     left.losses[i] += right.losses[i];
   left.rungs.insert(left.rungs.end(), right.rungs.begin(), right.rungs.end());
   add(left.health, right.health);
+  left.checked += right.checked;
+  left.mended += right.mended;
   left.count *= 2;
 }
 

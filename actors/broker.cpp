@@ -165,9 +165,11 @@ void broker_state::on_down(const caf::down_msg& down) {
   if (down.source == driver.address())
     return self->quit(caf::exit_reason::user_shutdown);
   if (auto epoch = members.epoch_of(down.source)) {
+    const auto& node = members.find(*epoch)->hello.name;
+    bool wrong = code_of(down.reason) == ec::not_reproducible;
     if (down.reason)
-      spdlog::info("The broker loses node {}: {}", members.find(*epoch)->hello.name, reason_text(down.reason));
-    note(down.reason ? "lost" : "left", members.find(*epoch)->hello.name);
+      spdlog::log(wrong ? spdlog::level::err : spdlog::level::info, "The broker loses node {}: {}", node, reason_text(down.reason));
+    note(wrong ? "wrong" : down.reason ? "lost" : "left", node);
     forget(*epoch);
     issue();
   }
@@ -413,6 +415,8 @@ void broker_state::end_fetch(epoch_t epoch, const caf::error& why) {
 void broker_state::accept(epoch_t epoch, block b, const msg<wire::Block>* whole) {
   if (!work || !work->has(b))
     return; // of an earlier task
+  if (b.mended > 0)
+    note("mended", members.find(epoch)->hello.name);
   if (b.kind == model::lease_kind::train)
     return accept_train(epoch, std::move(b));
   if (b.count != 1 || work->book.is_done(b.first))
@@ -531,7 +535,8 @@ void broker_state::finish_step() {
             .terms = terms_of(run->network, sum.losses), .norm = done.norm, .learning_rate = done.learning_rate,
             .applied = done.applied, .rows = work->rows.rows.size(), .seconds = 0,
             .master_leases = static_cast<std::uint32_t>(std::count(sum.rungs.begin(), sum.rungs.end(), model::rung::master)),
-            .reissues = work->reissues, .first_nonfinite = sum.health.first_node};
+            .reissues = work->reissues, .checked_leases = sum.checked, .mended_leases = sum.mended,
+            .first_nonfinite = sum.health.first_node};
   work.reset();
   if (next->state.skipped_steps > rules.skipped_steps)
     return self->quit(fail(ec::nonfinite, std::to_string(next->state.skipped_steps) + " steps in a row gave nonfinite gradients on every "

@@ -91,7 +91,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::outcome_ptr)
 
 namespace enn::actors {
 
-/// WORKER: computes leases, one at a time. Dies by any exception; nothing is lost. Spoken to by its supervisor only.
+/// WORKER: computes leases, one at a time. Dies by any exception; nothing is lost. Quits with ec::not_reproducible where the kernels
+/// of this machine give other bits than the reference kernels, again and again. Spoken to by its supervisor only.
 using worker_actor = caf::typed_actor<
   // Computes the lease (job number, lease, weights, rows) and answers with the same number. *Local.*
   caf::replies_to<compute_atom, std::uint64_t, msg<wire::Lease>, weights_ptr, rows_ptr>::with<done_atom, std::uint64_t, block_ptr>,

@@ -138,7 +138,8 @@ std::string metrics_line(const progress& p) {
   auto line = "{\"step\":" + std::to_string(p.step) + ",\"seconds\":" + decimal(p.seconds)
               + ",\"rows_per_second\":" + decimal(p.seconds > 0 ? static_cast<double>(p.rows) / p.seconds : 0)
               + ",\"learning_rate\":" + decimal(p.learning_rate) + ",\"master_leases\":" + std::to_string(p.master_leases)
-              + ",\"reissues\":" + std::to_string(p.reissues);
+              + ",\"reissues\":" + std::to_string(p.reissues) + ",\"checked_leases\":" + std::to_string(p.checked_leases)
+              + ",\"mended_leases\":" + std::to_string(p.mended_leases);
   if (p.validated)
     line += ",\"validation_loss\":" + decimal(p.validation_loss) + ",\"best\":" + (p.best ? "true" : "false");
   return line + '}';

@@ -264,6 +264,8 @@ msg<wire::Block> write(block given) {
     to.setSize(x.numbers.size());
     put(to.initChunks(chunks), x.numbers, refers);
     put_list(to.initRows(static_cast<unsigned>(x.rows.size())), x.rows);
+    to.setChecked(x.checked);
+    to.setMended(x.mended);
     to.setHash(hash_of(x));
   }, hint(x.numbers.size(), others, refers), kept);
 }
@@ -285,6 +287,10 @@ block get_head(wire::Block::Reader from, const bounds& limits) {
   x.losses = get_list<double>(from.getLosses());
   x.health = get_health(from.getHealth(), limits);
   x.rows = get_rows(from.getRows(), limits.lease_rows);
+  x.checked = from.getChecked();
+  x.mended = from.getMended();
+  expect(x.mended <= x.checked && x.checked <= x.count, "checked, mended", "at most " + std::to_string(x.count) + ", at most that",
+         std::to_string(x.checked) + ", " + std::to_string(x.mended));
   exactly("size", from.getSize(), numbers_expected(x.kind, x.rows.size(), limits));
   x.hash = from.getHash();
   return x;
@@ -581,6 +587,8 @@ msg<wire::Progress> write(const progress& x) {
     to.setSeconds(x.seconds);
     to.setMasterLeases(x.master_leases);
     to.setReissues(x.reissues);
+    to.setCheckedLeases(x.checked_leases);
+    to.setMendedLeases(x.mended_leases);
     to.setFirstNonfinite(x.first_nonfinite);
   });
 }
@@ -603,6 +611,8 @@ caf::expected<progress> read(const msg<wire::Progress>& m) {
     x.seconds = from.getSeconds();
     x.master_leases = from.getMasterLeases();
     x.reissues = from.getReissues();
+    x.checked_leases = from.getCheckedLeases();
+    x.mended_leases = from.getMendedLeases();
     x.first_nonfinite = from.getFirstNonfinite();
     return x;
   });

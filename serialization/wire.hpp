@@ -58,6 +58,8 @@ struct block {
   model::numeric_health health;
   flat_vector numbers;             // train: gradient sum; predict: predictions; evaluate: none
   std::vector<std::uint64_t> rows; // predict
+  std::uint32_t checked = 0;       // leases that were computed by the reference kernels too
+  std::uint32_t mended = 0;        // of them, those that first had other bits
   std::uint64_t hash = 0;          // of what was read
 };
 /// Of losses and numbers.
@@ -149,7 +151,7 @@ struct progress {
   double validation_loss = 0;
   std::uint64_t rows = 0;
   double seconds = 0;
-  std::uint32_t master_leases = 0, reissues = 0;
+  std::uint32_t master_leases = 0, reissues = 0, checked_leases = 0, mended_leases = 0;
   std::string first_nonfinite;
 };
 msg<wire::Progress> write(const progress& x);

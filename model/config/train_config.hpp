@@ -69,6 +69,7 @@ struct run_config {
   std::int64_t workers = 0;
   std::int64_t checkpoint_every = 200;
   std::int64_t keep_checkpoints = 3;
+  std::int64_t check_every = 0;
 
   static auto fields() {
     using c = run_config;
@@ -78,6 +79,7 @@ struct run_config {
       field<c, i>{&c::workers, "workers", "1", "Workers of this process; 0: one a core.", {0, 1024}},
       field<c, i>{&c::checkpoint_every, "checkpoint-every", "steps", "Steps between checkpoints.", {1, 1e12}},
       field<c, i>{&c::keep_checkpoints, "keep-checkpoints", "1", "Numbered checkpoints that are kept, besides last and best.", {1, 1e6}},
+      field<c, i>{&c::check_every, "check-every", "leases", "One lease of so many, on average, is computed by the reference kernels too and compared bit for bit; 0: none.", {0, 1e12}},
     };
   }
 };

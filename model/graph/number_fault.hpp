@@ -22,10 +22,15 @@ struct number_place {
   std::int64_t size = 0;   // elements
 };
 
-/// values[element] = value.
+/// values[element] = value + times * values[element].
 struct changed_number {
   std::int64_t element = 0;
-  double value = 0;
+  double value = 0, times = 0;
+  template <class T>
+  void apply(T* values) const {
+    auto old = times != 0 ? times * static_cast<double>(values[element]) : 0;
+    values[element] = static_cast<T>(value + old);
+  }
 };
 
 /// Asked at every place of every pass; nothing: the number stays. A pass may be computed twice, so the answer must be the same.

@@ -344,7 +344,7 @@ template <class T>
 void schedule<T>::parts::change(const schedule_inputs<T>& in, number_place::kind what, const step& s, std::size_t slot, T* values,
                                 value_id v) const {
   if (auto c = (*in.fault)({what, s.from->path, slot, size_of(v)}))
-    values[c->element] = static_cast<T>(c->value);
+    c->apply(values);
 }
 
 /// Not states: they outlive a pass.
@@ -353,7 +353,7 @@ void schedule<T>::parts::change_inputs(const schedule_inputs<T>& in) {
   for (const auto& x : network->inputs)
     if (auto to = inputs.find(x.path); to != inputs.end() && x.role != input_role::state)
       if (auto c = (*in.fault)({number_place::kind::input, x.path, 0, size_of(x.value)}))
-        to->second[static_cast<std::size_t>(c->element)] = static_cast<T>(c->value);
+        c->apply(to->second.data());
 }
 
 template <class T>

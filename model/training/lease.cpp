@@ -40,7 +40,7 @@ struct lease_computer::parts {
   std::shared_ptr<const run_definition> run;
   std::shared_ptr<const graph> training, inference;
   std::vector<std::string> losses;
-  engine<float> fast;
+  engine<float> fast, reference;
   engine<double> master;
 
   explicit parts(std::shared_ptr<const run_definition> r) : run(std::move(r)) {
@@ -53,6 +53,7 @@ struct lease_computer::parts {
     fast.kernels = kernels::find_kernels(run->kernels, why_not);
     if (!fast.kernels)
       throw std::runtime_error("kernel set " + run->kernels + ": " + why_not);
+    reference.kernels = &kernels::reference_kernels<float>();
     master.kernels = &kernels::reference_kernels<double>();
   }
 
@@ -138,7 +139,7 @@ struct lease_computer::parts {
     own_weights.assign(weights.begin(), weights.end());
     for (const auto& s : run->layout.spans)
       if (auto c = fault({number_place::kind::parameter, s.path, 0, s.size}))
-        own_weights[static_cast<std::size_t>(s.offset + c->element)] = static_cast<float>(c->value);
+        c->apply(own_weights.data() + s.offset);
     return own_weights;
   }
 
@@ -153,7 +154,7 @@ lease_result lease_computer::compute(const lease_request& request, std::span<con
                                      std::span<float> predictions) {
   kernels::rounding_guard guard;
   if (request.start == rung::fast)
-    return parts_->compute(parts_->fast, request, weights, gradient, predictions);
+    return parts_->compute(request.by_reference ? parts_->reference : parts_->fast, request, weights, gradient, predictions);
   auto result = parts_->compute(parts_->master, request, weights, gradient, predictions);
   parts_->master.schedules.clear(); // rare, and large
   return result;

@@ -50,6 +50,9 @@ caf::expected<std::shared_ptr<const run_definition>> define_run(const config& se
     return fail(ec::kernel_unavailable, "train.kernels = \"" + settings.train.kernels + "\": " + why_not
                                           + "; for a new run choose another set (enn doctor lists them) or \"auto\"; a recorded "
                                             "run goes on only where its set runs");
+  if (settings.run.check_every > 0 && kernels->name == "openblas")
+    return fail(ec::bad_config, "run.check-every compares bits with the reference kernels, which kernel set openblas does not have in "
+                                "common with them; choose another train.kernels for a new run, or run.check-every = 0");
   auto run = std::make_shared<run_definition>();
   run->settings = settings;
   run->facts = data.facts();
@@ -62,6 +65,15 @@ caf::expected<std::shared_ptr<const run_definition>> define_run(const config& se
   run->total_steps = settings.train.steps > 0 ? settings.train.steps : settings.train.epochs * run->steps_per_epoch;
   run->kernels = kernels->name;
   return std::shared_ptr<const run_definition>{std::move(run)};
+}
+
+bool is_checked(const run_definition& run, std::int64_t step, std::int64_t index) {
+  auto every = run.settings.run.check_every;
+  if (every == 0)
+    return false;
+  static const auto purpose = kernels::purpose_hash("run.check-every");
+  kernels::random_place place{static_cast<std::uint64_t>(run.settings.train.seed), static_cast<std::uint64_t>(step), 0, purpose};
+  return kernels::random_uniform(place, static_cast<std::uint64_t>(index)) * static_cast<double>(every) < 1;
 }
 
 std::vector<std::uint64_t> rows_of_step(const run_definition& run, const dataset& data, std::int64_t step) {

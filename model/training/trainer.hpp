@@ -37,6 +37,10 @@ std::span<const std::uint64_t> rows_of_lease(std::span<const std::uint64_t> rows
 /// Number of valid cells among the rows: the denominator of every loss term for the whole step.
 double denominator_of(const dataset& data, std::span<const std::uint64_t> rows);
 
+/// Whether a lease is one of those that run.check-every picks: drawn by seed, step and index, so that every place in a step has its
+/// turn, and the same for whoever computes it.
+bool is_checked(const run_definition& run, std::int64_t step, std::int64_t index);
+
 enum class lease_kind : std::uint8_t {
   train,    // gradient and loss sums
   evaluate, // loss sums only
@@ -51,6 +55,7 @@ struct lease_request {
   double denominator = 1;
   rung start = rung::fast;
   const number_fault* fault = nullptr; // a test's
+  bool by_reference = false;           // rung fast: by the reference kernels, which promise the same bits (not to openblas)
 };
 
 struct lease_result {

@@ -55,6 +55,8 @@ struct Block {
   chunks @9 :List(Data);             # train: gradient sum; predict: (rows, target size); evaluate: none
   rows @10 :List(UInt64);            # predict: which rows, in order
   hash @11 :UInt64;                  # XXH3-64 of losses and chunks
+  checked @12 :UInt32;               # leases that were computed by the reference kernels too
+  mended @13 :UInt32;                # of them, those that first had other bits
 }
 
 struct Failure {

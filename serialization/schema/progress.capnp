@@ -24,4 +24,6 @@ struct Progress {
   reissues @12 :UInt32;              # leases that were given out again
   firstNonfinite @13 :Text;          # path of the first node with a nonfinite number; empty: none
   stepsPerEpoch @14 :Int64;
+  checkedLeases @15 :UInt32;         # leases that were computed by the reference kernels too
+  mendedLeases @16 :UInt32;          # of them, those that first had other bits
 }

@@ -44,6 +44,8 @@ public:
 
   timeline& times() { return times_; }
   bool is_over() const { return outcome_.has_value(); }
+  /// Whose turn it is: 0 is the coordinator, nodes count from 1.
+  std::size_t running_process() const { return running_ ? home_of(*running_) : 0; }
   std::map<std::string, std::uint32_t> notes;  // how often the driver noted what of nodes
   std::map<std::int64_t, std::vector<serialization::progress>> steps; // what was told of each
   std::vector<std::string> failures;           // of agents that are started again

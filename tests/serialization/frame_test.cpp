@@ -28,6 +28,8 @@ block example() {
   b.rungs = {model::rung::fast, model::rung::master};
   b.losses = {0.5, std::numeric_limits<double>::infinity()};
   b.health = {3, "head.base", true, false, 1e30, false, {7}, {7, 9}};
+  b.checked = 2;
+  b.mended = 1;
   auto& numbers = b.numbers.edit();
   numbers.resize(limits().parameters);
   for (std::size_t i = 0; i < numbers.size(); ++i)
@@ -70,6 +72,8 @@ TEST(frame, a_block_survives_the_wire) {
   EXPECT_FALSE(read_back->health.in_range);
   EXPECT_EQ(read_back->health.input_rows, b.health.input_rows);
   EXPECT_EQ(read_back->health.rows, b.health.rows);
+  EXPECT_EQ(read_back->checked, 2u);
+  EXPECT_EQ(read_back->mended, 1u);
 }
 
 TEST(frame, copies_share_their_words) {
@@ -136,6 +140,13 @@ TEST(frame, what_breaks_a_limit_is_named) {
   b = example();
   b.first = 3;
   EXPECT_EQ(text_of(read(write(b), limits()).error()), "block: range: expected a power of two of leases at a multiple of it, found 3+2");
+  for (auto [checked, mended] : {std::pair{3u, 0u}, {1u, 2u}}) {
+    b = example();
+    b.checked = checked;
+    b.mended = mended;
+    EXPECT_EQ(text_of(read(write(b), limits()).error()), "block: checked, mended: expected at most 2, at most that, found "
+                                                           + std::to_string(checked) + ", " + std::to_string(mended));
+  }
   EXPECT_FALSE(read(msg<wire::Block>{}, limits()));
   for (std::uint8_t number : {1, 2, 3, 5, 255}) {
     b = example();

@@ -46,12 +46,12 @@ inline std::int64_t some_element(const fault_place& p, std::uint64_t draw = 0) {
                                    % static_cast<std::uint64_t>(p.size));
 }
 
-/// As change_at, of some element, whatever the number of rows.
-inline number_fault change_somewhere(const fault_place& place, double value) {
+/// As change_at, of some element, whatever the number of rows: value + times * what it was.
+inline number_fault change_somewhere(const fault_place& place, double value, double times = 0) {
   return [=](const number_place& p) -> std::optional<changed_number> {
     if (p.what != place.what || p.slot != place.slot || p.path != place.path)
       return std::nullopt;
-    return changed_number{some_element({p.what, place.path, p.slot, p.size}), value};
+    return changed_number{some_element({p.what, place.path, p.slot, p.size}), value, times};
   };
 }
 

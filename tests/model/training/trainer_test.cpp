@@ -109,6 +109,47 @@ TEST(lease, gradients_of_a_step_add_up_whatever_the_cut) {
     EXPECT_NEAR(sums[0][i], sums[1][i], 1e-5 * largest);
 }
 
+TEST(lease, one_of_so_many_is_checked_at_every_place_of_a_step) {
+  auto c = small();
+  auto data = sines(c);
+  auto none = define(c, *data);
+  c.run.check_every = 8; // a multiple of the leases
+  auto run = define(c, *data);
+  c.run.check_every = 1;
+  auto all = define(c, *data);
+  std::int64_t at[4] = {};
+  for (std::int64_t step = 0; step < 1000; ++step)
+    for (std::int64_t index = 0; index < 4; ++index) {
+      at[index] += is_checked(*run, step, index);
+      EXPECT_FALSE(is_checked(*none, step, index));
+      EXPECT_TRUE(is_checked(*all, step, index));
+    }
+  for (auto count : at)
+    EXPECT_NEAR(static_cast<double>(count), 125, 40);
+}
+
+TEST(lease, the_reference_kernels_give_the_bits_of_the_run) {
+  auto c = small();
+  auto data = sines(c);
+  std::string why_not;
+  for (auto set : {"portable", "avx2", "avx512"}) {
+    c.train.kernels = set;
+    if (!kernels::find_kernels(set, why_not))
+      continue;
+    auto run = define(c, *data);
+    auto rows = rows_of_step(*run, *data, 0);
+    auto tensors = initial_tensors(*run);
+    lease_computer computer{run};
+    lease_request request{lease_kind::train, 0, data.get(), rows, denominator_of(*data, rows)};
+    std::vector<float> gradient(tensors.weights.size()), reference = gradient;
+    auto by_run = computer.compute(request, tensors.weights, gradient, {});
+    request.by_reference = true;
+    auto by_reference = computer.compute(request, tensors.weights, reference, {});
+    EXPECT_EQ(gradient, reference) << set;
+    EXPECT_EQ(by_run.losses, by_reference.losses) << set;
+  }
+}
+
 TEST(lease, the_master_rung_agrees_and_goes_further) {
   auto c = small();
   auto data = sines(c);
@@ -436,6 +477,16 @@ TEST(define_run, refuses_a_network_that_has_no_room) {
   ASSERT_FALSE(run);
   EXPECT_EQ(code_of(run.error()), ec::bad_config);
   EXPECT_NE(text_of(run.error()).find("GB of memory"), std::string::npos) << text_of(run.error());
+}
+
+TEST(define_run, refuses_to_check_bits_that_no_other_kernels_have) {
+  auto c = small();
+  c.run.check_every = 10;
+  c.train.kernels = "openblas";
+  auto run = define_run(c, *sines(c));
+  ASSERT_FALSE(run);
+  EXPECT_EQ(code_of(run.error()), ec::bad_config);
+  EXPECT_NE(text_of(run.error()).find("run.check-every"), std::string::npos) << text_of(run.error());
 }
 
 TEST(define_run, refuses_what_the_data_cannot_give) {

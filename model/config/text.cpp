@@ -340,7 +340,7 @@ caf::expected<config> from_name_values(const name_values& values, std::string_vi
       return fail(ec::bad_config, prefix(origin) + "key " + key + " is there twice");
   }
   for (const auto& key : keys())
-    if (seen.count(key) == 0)
+    if (seen.count(key) == 0 && !key.starts_with("run."))
       return fail(ec::bad_config, prefix(origin) + "key " + key + " is missing");
   return result;
 }

@@ -91,7 +91,8 @@ caf::expected<void> check_limits(const config& c);
 /// All fields as text: the form on the wire and in checkpoints.
 using name_values = std::vector<std::pair<std::string, std::string>>;
 name_values to_name_values(const config& c);
-/// Strict: every key once, in any order, no other. Old files are migrated knowingly, never completed with defaults.
+/// Strict: every key once, in any order, no other. Old files are migrated knowingly, never completed with defaults; but for keys of
+/// [run], which change no bit and may be younger than the file.
 caf::expected<config> from_name_values(const name_values& values, std::string_view origin = {});
 
 } // namespace enn::model

@@ -246,6 +246,14 @@ TEST(config_name_values, must_be_complete) {
   EXPECT_EQ(error_of(values), "last.h5: key data.kind is missing");
 }
 
+TEST(config_name_values, may_be_older_than_a_key_that_changes_no_bit) {
+  auto values = to_name_values(config{});
+  std::erase_if(values, [](const auto& v) { return v.first == "run.check-every"; });
+  auto c = from_name_values(values);
+  ASSERT_TRUE(c) << text_of(c.error());
+  EXPECT_EQ(c->run.check_every, 0);
+}
+
 TEST(config_name_values, must_not_repeat_a_key) {
   auto values = to_name_values(config{});
   values.push_back(values.front());

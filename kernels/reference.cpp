@@ -1,4 +1,4 @@
-/// The definition of every kernel, one number at a time. Slow on purpose; change it only with kernel_table.hpp.
+/// The definition of every kernel, one number at a time, in plain loops; change it only with kernel_table.hpp.
 #include "elementary.hpp"
 #include "isa/sets.hpp"
 
@@ -27,18 +27,37 @@ T lane_sum(int64_t n, Element element) {
 // ---- matrices ------------------------------------------------------------------------------------------------------
 
 template <class T>
-void gemm(const gemm_args<T>& g) {
-  for (int64_t i = 0; i < g.m; ++i)
-    for (int64_t j = 0; j < g.n; ++j) {
-      T sum = g.accumulate ? g.c[i * g.ldc + j] : T(0);
-      for (int64_t p = 0; p < g.k; ++p) {
-        const T a = g.transpose_a ? g.a[p * g.lda + i] : g.a[i * g.lda + p];
-        const T b = g.transpose_b ? g.b[j * g.ldb + p] : g.b[p * g.ldb + j];
-        sum = std::fma(a, b, sum);
-      }
-      g.c[i * g.ldc + j] = sum;
+[[gnu::always_inline]] inline void chains(const gemm_args<T>& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    T* c = g.c + i * g.ldc;
+    if (!g.accumulate)
+      std::fill(c, c + g.n, T(0));
+    for (int64_t p = 0; p < g.k; ++p) {
+      const T a = g.transpose_a ? g.a[p * g.lda + i] : g.a[i * g.lda + p];
+      const T* b = g.transpose_b ? g.b + p : g.b + p * g.ldb;
+      const int64_t next = g.transpose_b ? g.ldb : 1;
+      for (int64_t j = 0; j < g.n; ++j)
+        c[j] = std::fma(a, b[j * next], c[j]);
     }
+  }
 }
+
+/// The C library's fma() is a call for each number; where the processor has one, it is an instruction.
+#ifdef __x86_64__
+template <class T>
+[[gnu::target("fma")]] void chains_of_instructions(const gemm_args<T>& g) {
+  chains(g);
+}
+template <class T>
+void gemm(const gemm_args<T>& g) {
+  __builtin_cpu_supports("fma") ? chains_of_instructions(g) : chains(g);
+}
+#else
+template <class T>
+void gemm(const gemm_args<T>& g) {
+  chains(g);
+}
+#endif
 
 int64_t gemm_workspace(int64_t, int64_t, int64_t) {
   return 0;

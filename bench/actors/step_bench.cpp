@@ -1,5 +1,6 @@
 // What a training step costs besides its arithmetic: the same steps computed in a plain loop (forward and backward of every lease,
-// addition of gradients, optimizer), and through actors with one worker and with two. The bits are compared first.
+// addition of gradients, optimizer), and through actors with one worker and with two; and what two cores give two such loops at once, which
+// have nothing to do with each other. The bits are compared first.
 //
 //   OPENBLAS_NUM_THREADS=1 step_bench CONFIG.toml [STEPS] [D_MODEL]
 #include "subject.hpp"
@@ -18,6 +19,7 @@
 #include <limits>
 #include <malloc.h>
 #include <numeric>
+#include <thread>
 #include <unistd.h>
 
 namespace {
@@ -90,6 +92,16 @@ loop_result plain_loop(const subject& s) {
   return result;
 }
 
+/// Steps of two loops that have nothing to do with each other, at once: what two cores give here.
+std::vector<double> two_loops(const subject& s) {
+  loop_result first, second;
+  std::thread other{[&] { second = plain_loop(s); }};
+  first = plain_loop(s);
+  other.join();
+  first.steps.insert(first.steps.end(), second.steps.begin() + warm_up, second.steps.end());
+  return first.steps;
+}
+
 struct actor_result {
   std::vector<double> steps, processor; // the latter of all threads
   std::uint64_t hash = 0;
@@ -119,13 +131,14 @@ void append(std::vector<double>& all, const std::vector<double>& steps) {
 }
 
 void measure(const subject& s) {
-  std::vector<double> loop, loop_processor, passes, additions, optimizer, one, one_processor, two, two_processor;
+  std::vector<double> loop, loop_processor, passes, additions, optimizer, beside, one, one_processor, two, two_processor;
   for (int round = 0; round < 5; ++round) { // interleaved: the machine's mood is the same for all
     auto plain = plain_loop(s);
     auto single = through_actors(s, 1), twice = through_actors(s, 2);
     if (single.hash != plain.hash || twice.hash != plain.hash)
       throw std::runtime_error{"the loop and the actors do not agree on the weights"};
     append(loop, plain.steps);
+    append(beside, two_loops(s));
     append(passes, plain.passes);
     append(additions, plain.additions);
     append(optimizer, plain.optimizer);
@@ -152,6 +165,8 @@ void measure(const subject& s) {
               1e3 * mean(loop_processor), 1e3 * mean(one_processor), 1e3 * mean(two_processor),
               100 * (mean(one_processor) / mean(loop_processor) - 1), 100 * (mean(two_processor) / mean(loop_processor) - 1));
   std::printf("  actors, 2 workers    %8.3f ms   %6.0f rows/s   %.2f times one\n", 1e3 * median(two), rows / median(two), median(one) / median(two));
+  std::printf("  two loops at once    %8.3f ms   %6.0f rows/s   %.2f times one\n", 1e3 * median(beside), 2 * rows / median(beside),
+              2 * median(loop) / median(beside));
 }
 
 } // namespace

@@ -8,6 +8,7 @@
 #include <bit>
 #include <charconv>
 #include <csignal>
+#include <new>
 #include <optional>
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian and written without conversion");
@@ -245,6 +246,8 @@ std::size_t line_log::whole(std::string_view content) {
 // -- fingerprints -----------------------------------------------------------------------------------------------------------
 
 fingerprinter::fingerprinter() : state_(XXH3_createState()) {
+  if (!state_)
+    throw std::bad_alloc{};
   XXH3_128bits_reset(state_.get());
 }
 

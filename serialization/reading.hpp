@@ -5,6 +5,7 @@
 
 #include <kj/exception.h>
 
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -15,12 +16,16 @@ inline void require(bool good, const std::string& text) {
     throw std::invalid_argument(text);
 }
 
-/// What `body` answers, or whatever it throws as an error of this code.
+/// What `body` answers, or whatever it throws as an error of this code; but what ran out of memory says nothing of what is read.
 template <class Body>
 auto guarded(ec code, const char* what, Body&& body) -> caf::expected<decltype(body())> {
   try {
     return body();
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const kj::Exception& e) {
+    if (e.getType() == kj::Exception::Type::OVERLOADED) // Cap'n Proto found no memory
+      throw std::bad_alloc{};
     return fail(code, std::string{what} + ": " + e.getDescription().cStr());
   } catch (const std::exception& e) {
     return fail(code, std::string{what} + ": " + e.what());

@@ -1,12 +1,15 @@
 #include <enn/serialization/readers/byte_source.hpp>
 
-#include <xxhash.h>
+#include <enn/serialization/file.hpp>
+
 #include <zlib.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <new>
+#include <span>
 #include <vector>
 
 namespace enn::serialization {
@@ -15,27 +18,10 @@ namespace {
 constexpr std::size_t piece_bytes = std::size_t{1} << 18;
 constexpr std::string_view gzip_magic = "\x1F\x8B";
 
-/// XXH3-128 of bytes that come in pieces.
-class fingerprinter {
-public:
-  fingerprinter() : state_{XXH3_createState(), XXH3_freeState} { XXH3_128bits_reset(state_.get()); }
-  void add(std::string_view bytes) { XXH3_128bits_update(state_.get(), bytes.data(), bytes.size()); }
-  std::string hex() const {
-    const auto hash = XXH3_128bits_digest(state_.get());
-    char text[33];
-    std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(hash.high64),
-                  static_cast<unsigned long long>(hash.low64));
-    return text;
-  }
-
-private:
-  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state_;
-};
-
 /// Undoes gzip of a stream that comes in pieces.
 class inflater {
 public:
-  inflater() : out_(piece_bytes) { inflateInit2(&stream_, 15 + 16); } // 15: largest window; 16: gzip, not zlib
+  inflater() : out_(piece_bytes) { check(inflateInit2(&stream_, 15 + 16)); } // 15: largest window; 16: gzip, not zlib
   ~inflater() { inflateEnd(&stream_); }
   inflater(const inflater&) = delete;
   inflater& operator=(const inflater&) = delete;
@@ -51,7 +37,7 @@ public:
       }
       stream_.next_out = reinterpret_cast<Bytef*>(out_.data());
       stream_.avail_out = static_cast<uInt>(out_.size());
-      const int status = inflate(&stream_, Z_NO_FLUSH);
+      const int status = check(inflate(&stream_, Z_NO_FLUSH));
       if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR)
         return stream_.msg != nullptr ? stream_.msg : "unknown error of zlib";
       member_ended_ = status == Z_STREAM_END;
@@ -62,6 +48,13 @@ public:
   bool complete() const { return member_ended_; }
 
 private:
+  /// That there is no memory says nothing of the bytes.
+  static int check(int status) {
+    if (status == Z_MEM_ERROR)
+      throw std::bad_alloc{};
+    return status;
+  }
+
   z_stream stream_{};
   std::vector<char> out_;
   bool member_ended_ = false;
@@ -87,7 +80,7 @@ caf::expected<std::string> read_bytes(const std::filesystem::path& path, const s
       return io_error(path, "cannot read");
     if (piece.empty())
       break;
-    hash.add(piece);
+    hash.add(std::as_bytes(std::span{piece}));
     if (first && piece.starts_with(gzip_magic))
       gzip = std::make_unique<inflater>();
     first = false;
@@ -99,7 +92,7 @@ caf::expected<std::string> read_bytes(const std::filesystem::path& path, const s
   }
   if (go_on && gzip && !gzip->complete())
     return fail(ec::bad_data, path.string() + ": the gzip stream is cut off; is the file complete?");
-  return hash.hex();
+  return hash.text();
 }
 
 } // namespace enn::serialization

@@ -9,11 +9,14 @@
 #include <caf/io/scribe.hpp>
 
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <sys/poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <span>
 #include <thread>
+#include <vector>
 
 namespace enn::actors {
 namespace {
@@ -87,7 +90,14 @@ private:
   io::network::stream_impl<tls_policy> stream_;
 };
 
+/// A peer whose machine does not acknowledge what it was sent is given up after this. CAF notices only who says nothing for 10 s,
+/// and TCP by itself tries for minutes, ever more rarely. More than the 3 s after which a silent node is suspected: shorter cuts are
+/// mended by sending again.
+constexpr std::chrono::milliseconds unacknowledged{4000};
+
 io::scribe_ptr make_scribe(caf::actor_system& system, descriptor socket, tls_session session) {
+  auto limit = static_cast<unsigned>(unacknowledged.count());
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit); // without it: as late as CAF
   auto& loop = dynamic_cast<io::network::default_multiplexer&>(system.middleman().backend());
   return caf::make_counted<tls_scribe>(loop, std::move(socket), std::move(session));
 }
@@ -131,42 +141,59 @@ caf::expected<descriptor> listen_at(const address& a) {
 }
 
 /// False: the time is up.
-bool wait_for(int socket, short events, clock::time_point until) {
+bool wait_for(std::span<pollfd> sockets, clock::time_point until) {
   for (;;) {
-    pollfd one{socket, events, 0};
     auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()).count();
     if (left <= 0)
       return false;
-    if (::poll(&one, 1, static_cast<int>(left)) > 0)
+    if (::poll(sockets.data(), sockets.size(), static_cast<int>(left)) > 0)
       return true;
   }
 }
 
-/// 0 or errno.
-int connect_to(int socket, const addrinfo& a, clock::time_point until) {
-  if (::connect(socket, a.ai_addr, a.ai_addrlen) == 0)
-    return 0;
-  if (errno != EINPROGRESS)
-    return errno;
-  if (!wait_for(socket, POLLOUT, until))
-    return ETIMEDOUT;
+bool wait_for(int socket, short events, clock::time_point until) {
+  pollfd one{socket, events, 0};
+  return wait_for({&one, 1}, until);
+}
+
+/// 0, or the errno of an attempt to connect that has come to its end.
+int outcome_of(int socket) {
   int code = 0;
   socklen_t size = sizeof code;
   return ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &code, &size) == 0 ? code : errno;
 }
 
+/// All addresses of a host at once, as one that does not answer would take the time of the others; the first that does.
 caf::expected<descriptor> connect_to(const address& a, clock::time_point until) {
   auto found = resolve(a, 0);
   if (!found)
     return found.error();
-  auto code = 0;
+  std::vector<descriptor> sockets;
+  int code = ETIMEDOUT;
   for (const auto* one = found->get(); one != nullptr; one = one->ai_next) {
     auto socket = open_socket(*one);
-    code = socket ? connect_to(socket.get(), *one, until) : errno;
-    if (code == 0)
+    if (socket && ::connect(socket.get(), one->ai_addr, one->ai_addrlen) == 0)
       return socket;
+    if (socket && errno == EINPROGRESS)
+      sockets.push_back(std::move(socket));
+    else
+      code = errno;
   }
-  return fail(ec::unavailable, "cannot reach " + to_string(a) + ": " + system_text(code));
+  while (!sockets.empty()) {
+    std::vector<pollfd> waiting;
+    for (const auto& socket : sockets)
+      waiting.push_back({socket.get(), POLLOUT, 0});
+    if (!wait_for(waiting, until))
+      break;
+    for (auto i = sockets.size(); i-- > 0;)
+      if (waiting[i].revents != 0) {
+        code = outcome_of(sockets[i].get());
+        if (code == 0)
+          return std::move(sockets[i]);
+        sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+  }
+  return fail(ec::unavailable, "cannot reach " + to_string(a) + ": " + system_text(sockets.empty() ? code : ETIMEDOUT));
 }
 
 /// Neither done nor failed: the time was up.
@@ -178,10 +205,13 @@ tls_step shake_hands(int socket, tls_session& session, clock::time_point until) 
   }
 }
 
+/// Then the next attempt asks anew where the host is: it may have moved.
+constexpr std::chrono::milliseconds connecting{2000};
+
 /// A connection on which both sides have shown their certificates. ec::protocol: another attempt will not do better.
 caf::expected<io::scribe_ptr> dial(caf::actor_system& system, const tls& guard, const address& to, clock::time_point until) {
   for (std::chrono::milliseconds pause{10};; pause *= 2) {
-    auto socket = connect_to(to, until);
+    auto socket = connect_to(to, std::min(until, clock::now() + connecting));
     if (!socket)
       return socket.error();
     auto session = guard.client(socket->get());

@@ -1,5 +1,7 @@
 #include <enn/actors/doorkeeper.hpp>
 
+#include <spdlog/spdlog.h>
+
 #include <sys/eventfd.h>
 #include <sys/poll.h>
 #include <sys/socket.h>
@@ -79,6 +81,10 @@ void doorkeeper::accept_all() {
     descriptor socket{::accept4(listening_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
     if (!socket) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        if (auto now = clock::now(); now >= quiet_until_) {
+          spdlog::warn("no connection can be taken: {}; see ulimit -n", std::generic_category().message(errno));
+          quiet_until_ = now + std::chrono::minutes{1};
+        }
         if (!strangers_.empty())
           make_room();
         else

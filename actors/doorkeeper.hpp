@@ -57,6 +57,7 @@ private:
   stranger_limits limits_;
   std::vector<stranger> strangers_; // the oldest first
   clock::time_point rests_until_{}; // accepts nobody before; there was no descriptor left
+  clock::time_point quiet_until_{}; // that there is none left is not said again before
   std::mutex closing_;
   std::thread thread_;
 };

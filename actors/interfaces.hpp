@@ -218,7 +218,10 @@ using gate_actor = caf::typed_actor<
 
 /// DIALLER: finds the gate of an address (network.hpp). Fails with ec::unavailable, and its caller tries again, or with
 /// ec::protocol, which no new attempt mends: no TLS, a certificate that is not of the cluster, another version.
-using dialler_actor = caf::typed_actor<caf::replies_to<caf::connect_atom>::with<gate_actor>>;
+using dialler_actor = caf::typed_actor<
+  caf::replies_to<caf::connect_atom>::with<gate_actor>,
+  // From itself: looks after the connection.
+  caf::reacts_to<caf::tick_atom>>;
 
 /// OBSERVER: for whom a driver works. Conforms to SUBSCRIBER.
 using observer_actor = caf::typed_actor<

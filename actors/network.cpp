@@ -90,14 +90,7 @@ private:
   io::network::stream_impl<tls_policy> stream_;
 };
 
-/// A peer whose machine does not acknowledge what it was sent is given up after this. CAF notices only who says nothing for 10 s,
-/// and TCP by itself tries for minutes, ever more rarely. More than the 3 s after which a silent node is suspected: shorter cuts are
-/// mended by sending again.
-constexpr std::chrono::milliseconds unacknowledged{4000};
-
 io::scribe_ptr make_scribe(caf::actor_system& system, descriptor socket, tls_session session) {
-  auto limit = static_cast<unsigned>(unacknowledged.count());
-  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit); // without it: as late as CAF
   auto& loop = dynamic_cast<io::network::default_multiplexer&>(system.middleman().backend());
   return caf::make_counted<tls_scribe>(loop, std::move(socket), std::move(session));
 }
@@ -208,8 +201,14 @@ tls_step shake_hands(int socket, tls_session& session, clock::time_point until) 
 /// Then the next attempt asks anew where the host is: it may have moved.
 constexpr std::chrono::milliseconds connecting{2000};
 
-/// A connection on which both sides have shown their certificates. ec::protocol: another attempt will not do better.
-caf::expected<io::scribe_ptr> dial(caf::actor_system& system, const tls& guard, const address& to, clock::time_point until) {
+/// A connection on which both sides have shown their certificates.
+struct line {
+  io::scribe_ptr scribe;
+  descriptor watched; // the same socket
+};
+
+/// ec::protocol: another attempt will not do better.
+caf::expected<line> dial(caf::actor_system& system, const tls& guard, const address& to, clock::time_point until) {
   for (std::chrono::milliseconds pause{10};; pause *= 2) {
     auto socket = connect_to(to, std::min(until, clock::now() + connecting));
     if (!socket)
@@ -218,8 +217,10 @@ caf::expected<io::scribe_ptr> dial(caf::actor_system& system, const tls& guard, 
     if (!session)
       return session.error();
     auto step = shake_hands(socket->get(), *session, until);
-    if (step == tls_step::done)
-      return make_scribe(system, std::move(*socket), std::move(*session));
+    if (step == tls_step::done) {
+      descriptor watched{::fcntl(socket->get(), F_DUPFD_CLOEXEC, 0)};
+      return line{make_scribe(system, std::move(*socket), std::move(*session)), std::move(watched)};
+    }
     if (step != tls_step::failed)
       return fail(ec::unavailable, "cannot reach " + to_string(to) + ": no answer in time");
     if (session->refused() || clock::now() + pause > until)
@@ -242,20 +243,24 @@ struct dialler_state {
   dialler_ptr self = nullptr;
   tls guard;
   address at;
+  descriptor watched; // the latest connection, unless it is over
 
   using answer = caf::typed_response_promise<gate_actor>;
   void connect(answer promise, clock::time_point until);
   void introduced(answer promise, const caf::strong_actor_ptr& gate, const std::set<std::string>& offered);
+  void watch();
 };
 
 void dialler_state::connect(answer promise, clock::time_point until) {
-  auto line = dial(self->system(), guard, at, until);
-  if (!line) {
-    promise.deliver(line.error());
+  watched = descriptor{};
+  auto found = dial(self->system(), guard, at, until);
+  if (!found) {
+    promise.deliver(found.error());
     return;
   }
+  watched = std::move(found->watched);
   auto left = std::max(std::chrono::ceil<std::chrono::milliseconds>(until - clock::now()), std::chrono::milliseconds{1});
-  self->request(protocol_actor(self->system()), left, caf::connect_atom_v, std::move(*line), at.port)
+  self->request(protocol_actor(self->system()), left, caf::connect_atom_v, std::move(found->scribe), at.port)
     .then(
       [=, this](const caf::node_id&, const caf::strong_actor_ptr& gate, const std::set<std::string>& offered) {
         introduced(promise, gate, offered);
@@ -278,6 +283,24 @@ void dialler_state::introduced(answer promise, const caf::strong_actor_ptr& gate
     promise.deliver(caf::actor_cast<gate_actor>(gate));
 }
 
+/// A machine that acknowledges nothing for this long is given up; heartbeats of CAF, one a second, see to it that there is something.
+/// CAF alone would wait for 10 s, in which time a frozen process may come back, but a machine that moved will not. TCP_USER_TIMEOUT
+/// is no help: it counts from the first loss that it remembers, which may have been made good long ago.
+constexpr std::chrono::milliseconds unacknowledged{4000}, look_every{500};
+
+void dialler_state::watch() {
+  tcp_info facts{};
+  socklen_t size = sizeof facts;
+  if (::getsockopt(watched.get(), IPPROTO_TCP, TCP_INFO, &facts, &size) == 0) {
+    auto silent = facts.tcpi_last_ack_recv > unacknowledged.count();
+    if (silent)
+      ::shutdown(watched.get(), SHUT_RDWR); // CAF sees its end
+    if (silent || facts.tcpi_state != TCP_ESTABLISHED)
+      watched = descriptor{};
+  }
+  self->delayed_send(self, look_every, caf::tick_atom_v);
+}
+
 dialler_actor::behavior_type dialler(dialler_ptr self, const caf::actor_addr& parent, const caf::expected<tls>& guard, address at,
                                      std::chrono::milliseconds limit) {
   use_log(self);
@@ -287,13 +310,16 @@ dialler_actor::behavior_type dialler(dialler_ptr self, const caf::actor_addr& pa
   st.at = std::move(at);
   if (guard)
     st.guard = *guard;
-  return {[=, problem = guard ? caf::error{} : guard.error()](caf::connect_atom) -> caf::result<gate_actor> {
-    if (problem)
-      return problem;
-    auto promise = self->make_response_promise<gate_actor>();
-    self->state.connect(promise, clock::now() + limit);
-    return promise;
-  }};
+  st.watch();
+  return {
+    [=, problem = guard ? caf::error{} : guard.error()](caf::connect_atom) -> caf::result<gate_actor> {
+      if (problem)
+        return problem;
+      auto promise = self->make_response_promise<gate_actor>();
+      self->state.connect(promise, clock::now() + limit);
+      return promise;
+    },
+    [=](caf::tick_atom) { self->state.watch(); }};
 }
 
 } // namespace

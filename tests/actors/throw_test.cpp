@@ -59,7 +59,7 @@ std::vector<handler> all_handlers() {
 /// Those that a run of one process has no use for.
 const std::set<std::string> of_clusters{
   "gate join 0", "gate status 0", "gate drain 0", "gate serve 0", "agent restart 0", "agent leave 0", "agent stop 0", "dialler connect 0",
-  "sampler rows 2", "node leave 0", "node fetch 0", "broker offer 0", "broker status 0", "broker drain 0"};
+  "dialler tick 0", "sampler rows 2", "node leave 0", "node fetch 0", "broker offer 0", "broker status 0", "broker drain 0"};
 
 bool reaches(const handler& h, std::string_view actor, const caf::mailbox_element& m) {
   return actor == h.actor && !m.mid.is_response() && h.takes(m.content());

@@ -51,6 +51,7 @@ struct supervisor_state {
   std::deque<job> queue;
   std::uint64_t next_job = 1;
   std::uint64_t task = 0; // the newest one; results and leases of older ones are stale
+  std::optional<shared_loops> shared; // the chunks of sums
   std::optional<block_tree> sums;
   bool ending = false;
   caf::error reason;
@@ -146,8 +147,7 @@ void supervisor_state::begin_task(std::uint64_t number) {
   if (number <= task)
     return;
   task = number;
-  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases),
-               shared_loop(rules.shared_chunks, [this](const chunk_job_ptr& job) { help(job); }));
+  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases), shared->each());
   give_room(queue.size());
   queue.clear();
 }
@@ -233,7 +233,9 @@ void supervisor_state::settle(block b) {
     self->send(node, done_atom_v, serialization::write(std::move(b)));
     return;
   }
-  if (sums->put(std::move(b)) == block_tree::verdict::conflict)
+  auto verdict = sums->put(std::move(b));
+  shared->close();
+  if (verdict == block_tree::verdict::conflict)
     end(fail(ec::not_reproducible, "two workers computed different bits for one lease"));
   send_lone_blocks();
 }
@@ -345,6 +347,7 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
   st.limits = serialization::bounds_of(*run);
   st.run = std::move(run);
   st.rules = std::move(rules);
+  st.shared.emplace(st.rules.shared_chunks, [&st](const chunk_job_ptr& job) { st.help(job); });
   self->monitor(st.node);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });

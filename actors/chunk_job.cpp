@@ -58,11 +58,8 @@ void chunk_job::help() {
 }
 
 void shared_loops::run(std::int64_t count, const chunk_job::work& w) {
-  if (!job_ && count < least_) {
-    for (std::int64_t i = 0; i < count; ++i)
-      w(i);
-    return;
-  }
+  if (!job_ && count < least_)
+    return model::one_by_one(count, w);
   if (!job_) {
     job_ = std::make_shared<chunk_job>();
     invite_(job_);

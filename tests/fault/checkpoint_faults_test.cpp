@@ -1,5 +1,6 @@
 /// A checkpoint is old or new, never half, whichever call to the file system kills the process or fails.
 #include "child.hpp"
+#include "example_checkpoint.hpp"
 
 #include <enn/serialization/checkpoint.hpp>
 #include <enn/serialization/file.hpp>
@@ -17,20 +18,6 @@ namespace fs = std::filesystem;
 using namespace serialization;
 
 enum said : int { done = 0, refused = 3, wrong = 4, killed = 128 + 9 };
-
-checkpoint example(std::int64_t step) {
-  checkpoint result;
-  result.step = step;
-  result.configuration = {{"train.seed", "1"}, {"model.d-model", "8"}};
-  result.state = {{"step", std::to_string(step)}};
-  for (int i = 0; i < 12; ++i) // more than HDF5 keeps in an object's header
-    result.facts.emplace_back("fact-" + std::to_string(i), std::string(300, 'x'));
-  result.graph.assign(3000, std::byte{7});
-  for (auto name : {"weights", "first", "second"})
-    result.tensors.emplace_back(name, std::vector<float>(700, 0.1f * static_cast<float>(step)));
-  result.layout = {{"encoder/w", {20, 35}, 0}};
-  return result;
-}
 
 class checkpoint_faults : public testing::Test {
 protected:

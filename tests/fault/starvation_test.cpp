@@ -1,5 +1,6 @@
 /// Whichever allocation fails while something is read or written, that is right or says so, loses no memory and leaves files whole.
 #include "child.hpp"
+#include "example_checkpoint.hpp"
 #include "starvation.hpp"
 #include "tiny_run.hpp"
 #include "../fuzz/targets.hpp"
@@ -60,13 +61,15 @@ int starved_and_fed(const task& it, std::uint64_t at, bool lasting) {
   auto last = starved(it, 0, false);
   if (first == wrong || second == wrong || last == wrong || (last == refused && !it.allowed.no_way_back))
     return wrong;
-  return lost > 0 && !it.allowed.no_way_back ? lossy : first == done || second == done ? done : last == done ? first : refused;
+  if (lost > 0 && !it.allowed.no_way_back)
+    return lossy;
+  return first == done || second == done ? done : refused;
 }
 
 std::uint64_t allocations_of(const task& it) {
   auto counts = make_tally();
   EXPECT_EQ(in_child({}, [&] {
-      starvation none;
+    starvation none;
     auto answer = it.act();
     counts->calls = none.allocations();
     return answer;
@@ -161,17 +164,6 @@ TEST_F(starved_program, takes_messages_right_or_not_at_all) {
       if (HasFailure())
         return;
     }
-}
-
-checkpoint example(std::int64_t step) {
-  checkpoint result;
-  result.step = step;
-  result.configuration = {{"train.seed", "1"}};
-  result.facts = {{"target", "speed"}};
-  result.graph.assign(300, std::byte{7});
-  result.tensors.emplace_back("weights", std::vector<float>(700, 0.1f * static_cast<float>(step)));
-  result.layout = {{"encoder/w", {20, 35}, 0}};
-  return result;
 }
 
 class starved_checkpointer : public testing::Test {

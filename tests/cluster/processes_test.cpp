@@ -13,8 +13,8 @@ using namespace std::chrono_literals;
 
 constexpr int steps = 400;
 
-arguments train(const fs::path& folder, const arguments& more, const std::string& seed = "1") {
-  arguments all{"train", config_file().string(), "--run.folder", folder.string(), "--steps", std::to_string(steps), "--train.leases", "4",
+arguments train(const fs::path& folder, const arguments& more, const std::string& seed = "1", int count = steps) {
+  arguments all{"train", config_file().string(), "--run.folder", folder.string(), "--steps", std::to_string(count), "--train.leases", "4",
                 "--run.workers", "1", "--train.validate-every", "100", "--run.checkpoint-every", "100", "--seed", seed};
   all.insert(all.end(), more.begin(), more.end());
   return all;
@@ -32,12 +32,12 @@ std::string losses(const fs::path& run) {
   return read(run / "losses.jsonl");
 }
 
-std::string undisturbed(const std::string& seed = "1") {
-  auto folder = scratch() / ("undisturbed" + seed);
+std::string undisturbed(const std::string& seed = "1", int count = steps) {
+  auto folder = scratch() / ("undisturbed" + seed + "-" + std::to_string(count));
   if (!fs::exists(folder)) {
-    EXPECT_EQ(enn(train(folder, {}, seed)).status, 0);
+    EXPECT_EQ(enn(train(folder, {}, seed, count)).status, 0);
   }
-  EXPECT_EQ(lines_in(folder / "losses.jsonl"), steps);
+  EXPECT_EQ(lines_in(folder / "losses.jsonl"), count);
   return losses(folder);
 }
 
@@ -189,8 +189,9 @@ TEST(processes, nodes_fetch_rows_or_read_the_run_s_own_data) {
 
 TEST(processes, nodes_are_seen_and_dismissed) {
   auto run = scratch() / "dismissed";
-  auto expected = undisturbed();
-  process coordinator{train(run, for_nodes)};
+  constexpr int enough = 4 * steps; // for the commands to come while it is at work
+  auto expected = undisturbed("1", enough);
+  process coordinator{train(run, for_nodes, "1", enough)};
   ASSERT_TRUE(open(run)) << coordinator.err();
   process first{node(run, "first")};
   ASSERT_TRUE(reaches(run, 20)) << coordinator.err();
@@ -198,11 +199,11 @@ TEST(processes, nodes_are_seen_and_dismissed) {
   EXPECT_EQ(seen.status, 0) << seen.err;
   EXPECT_NE(seen.out.find("first "), std::string::npos) << seen.out;
   auto dismiss = [&](const char* how, const char* name) { return enn({"node", how, name, "--join", run.string()}).status; };
-  EXPECT_EQ(dismiss("drain", "first"), 0);
+  ASSERT_EQ(dismiss("drain", "first"), 0); // else it is waited for in vain
   EXPECT_EQ(first.wait().status, 0) << first.err();
   process second{node(run, "second")}; // the run waits for it
   ASSERT_TRUE(eventually([&] { return times(run, "enlisted", "second") == 1; })) << coordinator.err();
-  EXPECT_EQ(dismiss("stop", "second"), 0);
+  ASSERT_EQ(dismiss("stop", "second"), 0);
   EXPECT_EQ(second.wait().status, 0) << second.err();
   EXPECT_NE(dismiss("drain", "nobody"), 0);
   process third{node(run, "third")};

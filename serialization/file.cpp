@@ -1,8 +1,7 @@
 #include <enn/serialization/file.hpp>
 
 #include <enn/serialization/posix.hpp>
-
-#include <xxhash.h>
+#include <enn/serialization/xxh3.hpp>
 
 #include <atomic>
 #include <bit>

@@ -4,9 +4,9 @@
 #include <enn/serialization/build.hpp>
 #include <enn/serialization/reading.hpp>
 #include <enn/serialization/schema/graph.capnp.h>
+#include <enn/serialization/xxh3.hpp>
 
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <bit>

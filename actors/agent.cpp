@@ -124,7 +124,9 @@ void agent_state::joined(const msg<wire::RunDefinition>& m, const broker_actor& 
   attempts = 0;
   over = false;
   tell("joined the run" + std::string{data ? "; rows are read here" : "; rows are fetched from the coordinator"});
-  node = spawn_node(self->system(), self->address(), broker, sampler, {setup.cluster, setup.name, run, data, setup.workers, true}, rules);
+  auto helpers = std::make_shared<crew>(rules.shared_chunks);
+  node = spawn_node(self->system(), self->address(), broker, sampler,
+                    {setup.cluster, setup.name, run, data, std::move(helpers), setup.workers, true}, rules);
   self->monitor(node);
 }
 

@@ -34,7 +34,7 @@ struct broker_state {
 
   membership members;
   std::optional<version_store> versions;   // what is trained, evaluated, predicted with
-  std::optional<shared_loops> shared;      // the chunks of sums and of the optimizer step
+  crew_ptr helpers;                        // with sums and the optimizer step
   std::optional<task> work;
   std::uint64_t last_task = 0;
   std::deque<clock::duration> usual;       // how long the latest leases took
@@ -80,7 +80,6 @@ struct broker_state {
   void fetch_ahead(std::int64_t step);
   void train(row_list rows);
   void finish_step();
-  void invite(const chunk_job_ptr& job);
   bool evaluation_is_due(const model::run_state& state) const;
   void evaluate(model::part part);
   void finish_evaluation();
@@ -243,7 +242,7 @@ void broker_state::begin(model::lease_kind kind, row_list rows, row_cuts cuts) {
   t.rows = std::move(rows);
   t.cuts = std::move(cuts);
   t.book = lease_book{leases};
-  t.sums = block_tree{leases, shared->each()};
+  t.sums = block_tree{leases, helpers->each()};
   t.losses.resize(kind == model::lease_kind::evaluate ? leases : 0);
   issue();
 }
@@ -453,7 +452,6 @@ void broker_state::accept_train(epoch_t epoch, block b) {
   count_done(epoch, first, count);
   if (work->sums.complete())
     finish_step();
-  shared->close();
   dismiss_drained();
 }
 
@@ -529,7 +527,7 @@ void broker_state::finish_step() {
   const auto& sum = work->sums.blocks().begin()->second;
   auto next = versions->successor();
   auto done = model::apply_step(*run, sum.numbers, versions->current().tensors, next->tensors, next->state, sum.health,
-                                shared->each());
+                                helpers->each());
   if (!done.weights_finite)
     return self->quit(fail(ec::nonfinite, "step " + std::to_string(next->state.step) + " makes nonfinite weights of a finite gradient of norm "
                                             + std::to_string(done.norm) + "; lower train.learning-rate or train.weight-decay"));
@@ -552,12 +550,6 @@ void broker_state::finish_step() {
     evaluate(model::part::validation);
   else
     hand_over();
-}
-
-/// The workers of this process, who all wait for this step.
-void broker_state::invite(const chunk_job_ptr& job) {
-  for (auto epoch : members.named(std::string{local_name}))
-    self->send(members.find(epoch)->node, help_atom_v, job);
 }
 
 bool broker_state::evaluation_is_due(const model::run_state& state) const {
@@ -619,7 +611,7 @@ void broker_state::predict(const msg<wire::Rows>& m) {
 }
 
 broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::string cluster, run_ptr run, data_ptr data,
-                                   sampler_actor sampler, version_ptr first, policy rules) {
+                                   sampler_actor sampler, version_ptr first, crew_ptr helpers, policy rules) {
   use_log(self);
   auto& st = self->state;
   st.self = self;
@@ -630,8 +622,8 @@ broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::stri
   st.data = std::move(data);
   st.sampler = std::move(sampler);
   st.versions.emplace(std::move(first));
+  st.helpers = std::move(helpers);
   st.rules = std::move(rules);
-  st.shared.emplace(st.rules.shared_chunks, [&st](const chunk_job_ptr& job) { st.invite(job); });
   self->monitor(st.driver);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->delayed_send(self, st.rules.beat, caf::tick_atom_v);
@@ -660,9 +652,9 @@ broker_actor::behavior_type broker(self_ptr self, driver_actor driver, std::stri
 } // namespace
 
 broker_actor spawn_broker(caf::actor_system& system, driver_actor driver, std::string cluster, run_ptr run, data_ptr data,
-                          sampler_actor sampler, version_ptr version, const policy& rules) {
+                          sampler_actor sampler, version_ptr version, crew_ptr helpers, const policy& rules) {
   return spawn_computing(system, rules, broker, std::move(driver), std::move(cluster), std::move(run), std::move(data),
-                         std::move(sampler), std::move(version), rules);
+                         std::move(sampler), std::move(version), std::move(helpers), rules);
 }
 
 } // namespace enn::actors

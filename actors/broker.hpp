@@ -5,8 +5,8 @@
 
 namespace enn::actors {
 
-/// Starts at `version` and ends when `driver` ends. `cluster`: what enlisting nodes must name.
+/// Starts at `version` and ends when `driver` ends. `cluster`: what enlisting nodes must name. `helpers`: with sums and optimizer steps.
 broker_actor spawn_broker(caf::actor_system& system, driver_actor driver, std::string cluster, run_ptr run, data_ptr data,
-                          sampler_actor sampler, version_ptr version, const policy& rules);
+                          sampler_actor sampler, version_ptr version, crew_ptr helpers, const policy& rules);
 
 } // namespace enn::actors

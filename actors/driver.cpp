@@ -82,6 +82,7 @@ void driver_state::prepare() {
   if (auto able = check_kernels(*means.start.run, means.start.blas); !able)
     return end(able.error());
   means.version = means.start.version;
+  means.helpers = std::make_shared<crew>(means.request.rules.shared_chunks);
   outcome.torn_line = means.start.torn_line;
   if (means.request.what == duty::resume && means.version->state.step > 0)
     saved_step = means.version->state.step;

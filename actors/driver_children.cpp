@@ -45,12 +45,13 @@ std::vector<children::recipe> table_of(caf::scheduled_actor* driver, driver_chil
     return spawn_sampler(system, driver->address(), means.start.run, request.data, rules);
   });
   add("broker", handles.broker, [=, &system, &means, &request, &rules, &handles] {
-    return spawn_broker(system, self(), request.cluster, means.start.run, request.data, handles.sampler, means.version, rules);
+    return spawn_broker(system, self(), request.cluster, means.start.run, request.data, handles.sampler, means.version,
+                        means.helpers, rules);
   });
   auto& node = add("node", handles.node, [=, &system, &means, &request, &rules, &handles] {
     if (request.workers == 0)
       return node_actor{};
-    node_setup setup{request.cluster, std::string{local_name}, means.start.run, request.data, request.workers};
+    node_setup setup{request.cluster, std::string{local_name}, means.start.run, request.data, means.helpers, request.workers};
     return spawn_node(system, driver->address(), handles.broker, handles.sampler, std::move(setup), rules);
   });
   node.shutdown = shutdown_of(rules, 2);

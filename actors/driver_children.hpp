@@ -25,6 +25,7 @@ struct driver_means {
   observer_actor observer;
   starting_point start;
   version_ptr version;
+  crew_ptr helpers; // of node and broker
 
   bool trains() const { return request.what <= duty::verify; }
   bool writes() const { return request.what <= duty::resume; }

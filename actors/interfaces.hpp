@@ -3,7 +3,7 @@
 /// *local*: those never leave a process. Results travel as messages of their own, not as answers to requests, so that no
 /// timeout waits for work; deadlines are the supervisor's.
 #pragma once
-#include <enn/actors/chunk_job.hpp>
+#include <enn/actors/crew.hpp>
 #include <enn/actors/version.hpp>
 #include <enn/serialization/frame.hpp>
 
@@ -28,9 +28,6 @@ using rows_ptr = std::shared_ptr<const model::row_source>;
 
 /// *Local.* What a worker computed: large, and given away, so that its supervisor can add to it where it is.
 using block_ptr = std::shared_ptr<serialization::block>;
-
-/// *Local.* Chunks of an optimizer step.
-using chunk_job_ptr = std::shared_ptr<chunk_job>;
 
 struct run_outcome;
 using outcome_ptr = std::shared_ptr<const run_outcome>; // *local*; run.hpp
@@ -85,7 +82,7 @@ CAF_END_TYPE_ID_BLOCK(enn_actors)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::weights_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::rows_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::block_ptr)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::chunk_job_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::crew_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::version_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::outcome_ptr)
 
@@ -96,8 +93,8 @@ namespace enn::actors {
 using worker_actor = caf::typed_actor<
   // Computes the lease (job number, lease, weights, rows) and answers with the same number. *Local.*
   caf::replies_to<compute_atom, std::uint64_t, msg<wire::Lease>, weights_ptr, rows_ptr>::with<done_atom, std::uint64_t, block_ptr>,
-  // Helps with this job. *Local.*
-  caf::reacts_to<help_atom, chunk_job_ptr>>;
+  // Helps the crew until this watch ends; it has nothing else to do. *Local.*
+  caf::reacts_to<help_atom, crew_ptr, std::uint64_t>>;
 
 /// SUPERVISOR: owns the workers of a node: jobs in flight, deadlines, restarts, reissue on the master rung, sibling sums.
 /// Quits with ec::gave_up when a worker's faults exceed the policy.
@@ -106,8 +103,6 @@ using supervisor_actor = caf::typed_actor<
   caf::reacts_to<lease_atom, msg<wire::Lease>, weights_ptr, rows_ptr>,
   // From a worker: the answer to compute. *Local.*
   caf::reacts_to<done_atom, std::uint64_t, block_ptr>,
-  // From the node: workers without a lease help with this job. *Local.*
-  caf::reacts_to<help_atom, chunk_job_ptr>,
   // From its children.hpp: this timer is over.
   caf::reacts_to<restart_atom, std::uint64_t>,
   // From itself, every quarter of the lease deadline.
@@ -120,8 +115,6 @@ using node_actor = caf::typed_actor<
   caf::reacts_to<lease_atom, std::uint64_t, msg<wire::Lease>>,
   // From the broker: this epoch is over and its leases are with others; enlists anew.
   caf::reacts_to<fence_atom, std::uint64_t>,
-  // From the broker of this process: the workers help with this job. *Local.*
-  caf::reacts_to<help_atom, chunk_job_ptr>,
   // From the broker: drained, or told to stop; quits with exit_reason::normal.
   caf::reacts_to<leave_atom>,
   // From the broker: chunks of the block offered under this number, from a chunk on. Fails with ec::protocol if it is gone.

@@ -76,7 +76,7 @@ void node_state::supervise() {
   children::recipe only{{.name = "supervisor", .intensity = rules.supervisor_faults, .shutdown = shutdown_of(rules, 1),
                          .mendable = {ec::gave_up, ec::protocol}}, // of its workers, of what it was sent
                         [this] {
-                          supervisor = spawn_supervisor(self->system(), self, setup.run, setup.workers, rules);
+                          supervisor = spawn_supervisor(self->system(), self, setup.run, setup.workers, setup.helpers, rules);
                           held = 0;
                           return caf::actor_cast<caf::strong_actor_ptr>(supervisor);
                         }};
@@ -299,10 +299,6 @@ node_actor::behavior_type node(self_ptr self, caf::actor_addr parent, broker_act
     [=](fence_atom, std::uint64_t epoch) {
       if (epoch == self->state.epoch && epoch > 0 && !self->state.ending)
         self->state.enlist();
-    },
-    [=](help_atom, const chunk_job_ptr& job) {
-      if (self->state.supervisor)
-        self->send(self->state.supervisor, help_atom_v, job);
     },
     [=](leave_atom) { self->state.end(caf::exit_reason::normal); },
     [=](fetch_atom, std::uint64_t number, std::uint32_t chunk) { return self->state.piece(number, chunk); },

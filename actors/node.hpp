@@ -9,6 +9,7 @@ struct node_setup {
   std::string cluster, name;
   run_ptr run;
   data_ptr data;             // null: rows are fetched from the sampler
+  crew_ptr helpers;          // its workers without a lease
   std::uint32_t workers = 1;
   bool remote = false;       // broker and sampler are in another process: bulk goes in pieces
 };

@@ -36,7 +36,7 @@ struct policy {
   std::uint64_t row_cache_bytes = std::uint64_t{512} << 20; // of a node without data
   /// A larger block is offered to another process, not sent.
   std::uint64_t bulk_bytes = serialization::bulk_chunks * serialization::chunk_bytes;
-  std::int64_t shared_chunks = 4;                // of a sum or an optimizer step, from which on workers help with it
+  std::int64_t shared_chunks = 4;                // of a sum or an optimizer step, from which on it is shared with a crew
   std::chrono::milliseconds request_timeout{30000};
   std::chrono::milliseconds disk_timeout{600000};
   std::chrono::milliseconds dial_timeout{5000};

@@ -29,6 +29,7 @@ struct job {
 
 struct seat {
   worker_actor worker;     // null: being restarted
+  bool helps = false;      // until the crew is dismissed
   std::deque<job> jobs;    // the first is being computed, the others wait in the worker's mailbox
   std::uint32_t ticks = 0; // since the first job began
 };
@@ -51,10 +52,15 @@ struct supervisor_state {
   std::deque<job> queue;
   std::uint64_t next_job = 1;
   std::uint64_t task = 0; // the newest one; results and leases of older ones are stale
-  std::optional<shared_loops> shared; // the chunks of sums
+  crew_ptr helpers;
   std::optional<block_tree> sums;
   bool ending = false;
   caf::error reason;
+
+  ~supervisor_state() { // whatever it dies of: its workers must hear
+    if (helpers)
+      helpers->dismiss();
+  }
 
   void take(const msg<wire::Lease>& m, const weights_ptr& weights, const rows_ptr& source);
   void begin_task(std::uint64_t number);
@@ -72,7 +78,8 @@ struct supervisor_state {
   void fault(std::size_t index, const std::string& cause);
   void lease_failed(job j, const std::string& cause);
   void check_deadlines();
-  void help(const chunk_job_ptr& job);
+  void invite();
+  void dismiss();
   void end(caf::error why);
 };
 
@@ -147,7 +154,7 @@ void supervisor_state::begin_task(std::uint64_t number) {
   if (number <= task)
     return;
   task = number;
-  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases), shared->each());
+  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases), helpers->each());
   give_room(queue.size());
   queue.clear();
 }
@@ -164,6 +171,7 @@ void supervisor_state::assign() {
     for (std::size_t i = 0; i < seats.size() && !queue.empty(); ++i)
       if (seats[i].worker && seats[i].jobs.size() == most)
         assign_to(i);
+  invite();
 }
 
 void supervisor_state::assign_to(std::size_t index) {
@@ -173,12 +181,29 @@ void supervisor_state::assign_to(std::size_t index) {
     it = queue.begin(); // nobody else is better: a new worker on the old seat is another worker
   auto j = std::move(*it);
   queue.erase(it);
+  if (s.helps)
+    dismiss();
   if (s.jobs.empty())
     s.ticks = 0;
   j.number = next_job++; // anew each time: an answer to an older one is recognised
   j.last_seat = index;
   self->send(s.worker, compute_atom_v, j.number, serialization::write(j.what), j.weights, j.source);
   s.jobs.push_back(std::move(j));
+}
+
+/// Workers that have nothing else to do, as at the end of a step. Where all actors share a thread nobody can wait for another.
+void supervisor_state::invite() {
+  if (!rules.threads || ending)
+    return;
+  for (auto& s : seats)
+    if (s.worker && s.jobs.empty() && !std::exchange(s.helps, true))
+      self->send(s.worker, help_atom_v, helpers, helpers->now());
+}
+
+void supervisor_state::dismiss() {
+  helpers->dismiss();
+  for (auto& s : seats)
+    s.helps = false;
 }
 
 void supervisor_state::finish(std::uint64_t number, block b) {
@@ -195,6 +220,7 @@ void supervisor_state::finish(std::uint64_t number, block b) {
   s->jobs.pop_front();
   s->ticks = 0;
   workers->did_duty(static_cast<std::size_t>(s - seats.begin()));
+  assign(); // before a sum, so that nobody waits for it
   if (j.what.task == task)
     carry_out(v, std::move(j), std::move(b));
   else
@@ -234,7 +260,6 @@ void supervisor_state::settle(block b) {
     return;
   }
   auto verdict = sums->put(std::move(b));
-  shared->close();
   if (verdict == block_tree::verdict::conflict)
     end(fail(ec::not_reproducible, "two workers computed different bits for one lease"));
   send_lone_blocks();
@@ -282,6 +307,7 @@ void supervisor_state::on_down(const caf::down_msg& down) {
 /// The worker of this seat is dead or wrong: its leases go elsewhere. Only the one that it was at counts as failed.
 void supervisor_state::on_worker_down(std::size_t index, const caf::error& why, const decision& next) {
   seats[index].worker = nullptr;
+  seats[index].helps = false;
   auto jobs = std::exchange(seats[index].jobs, {});
   while (jobs.size() > 1) {
     queue.push_front(std::move(jobs.back()));
@@ -321,13 +347,6 @@ void supervisor_state::check_deadlines() {
       fault(i, "no answer before the deadline of " + std::to_string(rules.lease_deadline.count()) + " ms");
 }
 
-/// By the workers that have nothing to do, as at the end of a step.
-void supervisor_state::help(const chunk_job_ptr& job) {
-  for (const auto& s : seats)
-    if (s.worker && s.jobs.empty())
-      self->send(s.worker, help_atom_v, job);
-}
-
 // -- the end --------------------------------------------------------------------------------------------------------------
 
 void supervisor_state::end(caf::error why) {
@@ -336,10 +355,12 @@ void supervisor_state::end(caf::error why) {
   ending = true;
   reason = std::move(why);
   queue.clear();
+  dismiss();
   workers->stop();
 }
 
-supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_ptr run, std::uint32_t workers, policy rules) {
+supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_ptr run, std::uint32_t workers, crew_ptr helpers,
+                                           policy rules) {
   use_log(self);
   auto& st = self->state;
   st.self = self;
@@ -347,7 +368,7 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
   st.limits = serialization::bounds_of(*run);
   st.run = std::move(run);
   st.rules = std::move(rules);
-  st.shared.emplace(st.rules.shared_chunks, [&st](const chunk_job_ptr& job) { st.help(job); });
+  st.helpers = std::move(helpers);
   self->monitor(st.node);
   self->set_down_handler([=](caf::down_msg& down) { self->state.on_down(down); });
   self->set_exit_handler([=](caf::exit_msg& m) { self->state.end(m.reason); });
@@ -358,7 +379,6 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
       self->state.take(m, weights, source);
     },
     [=](done_atom, std::uint64_t job, const block_ptr& b) { self->state.finish(job, std::move(*b)); },
-    [=](help_atom, const chunk_job_ptr& job) { self->state.help(job); },
     [=](restart_atom, std::uint64_t timer) { self->state.workers->on_timer(timer); },
     [=](caf::tick_atom) {
       self->state.check_deadlines();
@@ -368,9 +388,9 @@ supervisor_actor::behavior_type supervisor(self_ptr self, node_actor node, run_p
 
 } // namespace
 
-supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, std::uint32_t workers,
+supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, std::uint32_t workers, crew_ptr helpers,
                                   const policy& rules) {
-  return spawn_computing(system, rules, supervisor, std::move(parent), std::move(run), workers, rules);
+  return spawn_computing(system, rules, supervisor, std::move(parent), std::move(run), workers, std::move(helpers), rules);
 }
 
 } // namespace enn::actors

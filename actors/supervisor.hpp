@@ -5,8 +5,9 @@
 
 namespace enn::actors {
 
-/// Ends when `parent` ends, after its workers. The caller monitors it.
-supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, std::uint32_t workers,
+/// Ends when `parent` ends, after its workers. The caller monitors it. `helpers`: workers without a lease help there; no other supervisor
+/// has the same.
+supervisor_actor spawn_supervisor(caf::actor_system& system, node_actor parent, run_ptr run, std::uint32_t workers, crew_ptr helpers,
                                   const policy& rules);
 
 } // namespace enn::actors

@@ -117,7 +117,7 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
       }
       return {done_atom_v, job, std::make_shared<block>(std::move(*answer))};
     },
-    [](help_atom, const chunk_job_ptr& job) { job->help(); }};
+    [](help_atom, const crew_ptr& helpers, std::uint64_t watch) { helpers->help(watch); }};
 }
 
 } // namespace

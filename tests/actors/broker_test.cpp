@@ -20,8 +20,9 @@ struct actors_broker : one_thread {
   serialization::bounds limits = serialization::bounds_of(*t.run);
   policy rules = [] { auto p = rules_of_one(); p.skipped_steps = 2; return p; }();
   sampler_actor sampler = spawn_sampler(system, self.address(), t.run, t.data, rules);
+  crew_ptr helpers = std::make_shared<crew>(rules.shared_chunks);
   broker_actor broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler,
-                                     first_version(*t.run), rules);
+                                     first_version(*t.run), helpers, rules);
   std::vector<std::pair<std::uint64_t, lease>> leases; // with epochs
   std::vector<version_ptr> versions;
   std::vector<std::uint64_t> fences;               // epochs
@@ -47,7 +48,8 @@ struct actors_broker : one_thread {
     t = std::move(other);
     limits = serialization::bounds_of(*t.run);
     sampler = played ? played : spawn_sampler(system, self.address(), t.run, t.data, rules);
-    broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler, first_version(*t.run), rules);
+    broker = spawn_broker(system, caf::actor_cast<driver_actor>(self), "local", t.run, t.data, sampler, first_version(*t.run), helpers,
+                          rules);
     self->monitor(broker);
   }
 

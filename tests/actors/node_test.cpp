@@ -14,7 +14,8 @@ struct actors_node : one_thread {
 
   node_actor spawn(run_ptr run) { return spawn(std::move(run), t.data); }
   node_actor spawn(run_ptr run, data_ptr data, bool remote = false) {
-    node_setup setup{"local", "a", std::move(run), std::move(data), 2, remote};
+    auto helpers = std::make_shared<crew>(rules.shared_chunks);
+    node_setup setup{"local", "a", std::move(run), std::move(data), std::move(helpers), 2, remote};
     auto node = spawn_node(system, self.address(), caf::actor_cast<broker_actor>(self), caf::actor_cast<sampler_actor>(self),
                            std::move(setup), rules);
     self->monitor(node);

@@ -1,5 +1,6 @@
 /// Membership, leases, sums, versions. See BROKER in interfaces.hpp.
 #pragma once
+#include <enn/actors/crew.hpp>
 #include <enn/actors/interfaces.hpp>
 #include <enn/actors/policy.hpp>
 

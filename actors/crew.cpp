@@ -48,8 +48,10 @@ void crew::set(std::shared_ptr<loop> current) {
 
 void crew::help(watch w) {
   std::uint64_t seen = 0;
+  ++here_;
   while (auto one = next(w, seen))
     one->help();
+  --here_;
 }
 
 std::shared_ptr<crew::loop> crew::next(watch w, std::uint64_t& seen) {

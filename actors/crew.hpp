@@ -14,7 +14,7 @@ namespace enn::actors {
 /// One a process, shared by the supervisor, who says which workers help, and by all that have loops. Any thread.
 ///
 /// Helpers wait here, not in their mailboxes: a loop takes about as long as a message to a worker that sleeps.
-class crew {
+class crew final : public model::helpers {
 public:
   using work = std::function<void(std::int64_t chunk)>; // does not throw; any thread, several at once
 
@@ -23,11 +23,13 @@ public:
 
   /// Does `count` chunks with those who are here. Nobody does any work of this loop after it. Of two loops at once, helpers take the
   /// one that began last.
-  void run(std::int64_t count, const work& w);
+  void run(std::int64_t count, const work& w) override;
   /// run() as a model::chunk_loop, which this outlives.
   model::chunk_loop each() {
     return [this](std::int64_t count, const work& w) { run(count, w); };
   }
+
+  bool are_there() const override { return here_ > 0; }
 
   /// From one dismiss() to the next.
   using watch = std::uint64_t;
@@ -47,6 +49,7 @@ private:
   std::condition_variable changed_;
   std::atomic<std::uint64_t> changes_ = 1; // of what follows
   std::atomic<watch> watch_ = 0;
+  std::atomic<int> here_ = 0;              // helpers, busy ones too
   std::shared_ptr<loop> current_;          // null: none
 };
 using crew_ptr = std::shared_ptr<crew>;

@@ -1,6 +1,7 @@
 /// The children of a driver: the one place that says which there are, in which order, and how each is made.
 #pragma once
 #include <enn/actors/children.hpp>
+#include <enn/actors/crew.hpp>
 #include <enn/actors/run.hpp>
 #include <enn/actors/starting_point.hpp>
 

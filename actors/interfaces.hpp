@@ -3,7 +3,6 @@
 /// *local*: those never leave a process. Results travel as messages of their own, not as answers to requests, so that no
 /// timeout waits for work; deadlines are the supervisor's.
 #pragma once
-#include <enn/actors/crew.hpp>
 #include <enn/actors/version.hpp>
 #include <enn/serialization/frame.hpp>
 
@@ -82,7 +81,6 @@ CAF_END_TYPE_ID_BLOCK(enn_actors)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::weights_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::rows_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::block_ptr)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::crew_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::version_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(enn::actors::outcome_ptr)
 
@@ -93,8 +91,8 @@ namespace enn::actors {
 using worker_actor = caf::typed_actor<
   // Computes the lease (job number, lease, weights, rows) and answers with the same number. *Local.*
   caf::replies_to<compute_atom, std::uint64_t, msg<wire::Lease>, weights_ptr, rows_ptr>::with<done_atom, std::uint64_t, block_ptr>,
-  // Helps the crew until this watch ends; it has nothing else to do. *Local.*
-  caf::reacts_to<help_atom, crew_ptr, std::uint64_t>>;
+  // Helps its crew until this watch ends; it has nothing else to do.
+  caf::reacts_to<help_atom, std::uint64_t>>;
 
 /// SUPERVISOR: owns the workers of a node: jobs in flight, deadlines, restarts, reissue on the master rung, sibling sums.
 /// Quits with ec::gave_up when a worker's faults exceed the policy.

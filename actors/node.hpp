@@ -1,5 +1,6 @@
 /// One process on one machine. See NODE in interfaces.hpp.
 #pragma once
+#include <enn/actors/crew.hpp>
 #include <enn/actors/interfaces.hpp>
 #include <enn/actors/policy.hpp>
 

@@ -197,7 +197,7 @@ void supervisor_state::invite() {
     return;
   for (auto& s : seats)
     if (s.worker && s.jobs.empty() && !std::exchange(s.helps, true))
-      self->send(s.worker, help_atom_v, helpers, helpers->now());
+      self->send(s.worker, help_atom_v, helpers->now());
 }
 
 void supervisor_state::dismiss() {
@@ -286,7 +286,7 @@ void supervisor_state::supervise(std::uint32_t count) {
   for (std::size_t i = 0; i < count; ++i)
     table.push_back({{.name = "worker " + std::to_string(i), .intensity = rules.worker_faults, .shutdown = rules.stop_grace},
                      [=, this] {
-                       seats[i].worker = spawn_worker(self->system(), self->address(), i, run, rules);
+                       seats[i].worker = spawn_worker(self->system(), self->address(), i, run, helpers, rules);
                        return caf::actor_cast<caf::strong_actor_ptr>(seats[i].worker);
                      }});
   children::events on{.down = [this](std::size_t i, const caf::error& why, const decision& next) { on_worker_down(i, why, next); },

@@ -1,5 +1,6 @@
 /// The only one that talks to workers. See SUPERVISOR in interfaces.hpp, and README.md for who restarts whom.
 #pragma once
+#include <enn/actors/crew.hpp>
 #include <enn/actors/interfaces.hpp>
 #include <enn/actors/policy.hpp>
 

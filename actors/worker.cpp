@@ -17,6 +17,7 @@ struct worker_state {
   std::uint64_t ordinal = 0;
   run_ptr run;
   serialization::bounds limits;
+  crew_ptr helpers;
   fault_plan faults;
   number_fault_plan number_faults;
   std::optional<model::lease_computer> computer;
@@ -84,7 +85,7 @@ block worker_state::pass(lease l, const flat_weights& weights, const model::row_
     return answer;
   }
   auto result = computer->compute({l.kind, l.step, &source, l.rows, l.denominator, l.start, fault ? &fault : nullptr,
-                                   by_reference}, weights.values,
+                                   by_reference, helpers.get()}, weights.values,
                                   train ? std::span{numbers} : std::span<float>{},
                                   predict ? std::span{numbers} : std::span<float>{});
   answer.health = std::move(result.health);
@@ -94,13 +95,15 @@ block worker_state::pass(lease l, const flat_weights& weights, const model::row_
 }
 
 worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> self, caf::actor_addr parent, std::uint64_t ordinal,
-                                   run_ptr run, fault_plan faults, number_fault_plan number_faults) {
+                                   run_ptr run, crew_ptr helpers, fault_plan faults,
+                                   number_fault_plan number_faults) {
   use_log(self);
   follow(self, parent);
   auto& st = self->state;
   st.ordinal = ordinal;
   st.run = run;
   st.limits = serialization::bounds_of(*run);
+  st.helpers = std::move(helpers);
   st.faults = std::move(faults);
   st.number_faults = std::move(number_faults);
   st.computer.emplace(std::move(run));
@@ -117,13 +120,15 @@ worker_actor::behavior_type worker(worker_actor::stateful_pointer<worker_state> 
       }
       return {done_atom_v, job, std::make_shared<block>(std::move(*answer))};
     },
-    [](help_atom, const crew_ptr& helpers, std::uint64_t watch) { helpers->help(watch); }};
+    [=](help_atom, std::uint64_t watch) { self->state.helpers->help(watch); }};
 }
 
 } // namespace
 
-worker_actor spawn_worker(caf::actor_system& system, caf::actor_addr parent, std::uint64_t ordinal, run_ptr run, const policy& rules) {
-  return spawn_computing(system, rules, worker, std::move(parent), ordinal, std::move(run), rules.faults, rules.number_faults);
+worker_actor spawn_worker(caf::actor_system& system, caf::actor_addr parent, std::uint64_t ordinal, run_ptr run, crew_ptr helpers,
+                          const policy& rules) {
+  return spawn_computing(system, rules, worker, std::move(parent), ordinal, std::move(run), std::move(helpers), rules.faults,
+                         rules.number_faults);
 }
 
 } // namespace enn::actors

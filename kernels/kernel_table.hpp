@@ -130,6 +130,8 @@ struct kernel_table {
   std::string_view name; // "reference", "portable", "avx2", "avx512", "openblas"
 
   // -- matrices --
+  /// Rule 1 holds, so rows of C may be computed apart.
+  bool rows_are_independent = true;
   void (*gemm)(const gemm_args<T>&);
   /// Elements of scratch that gemm needs for this shape; at most a few hundred KiB whatever the shape.
   std::int64_t (*gemm_workspace)(std::int64_t m, std::int64_t n, std::int64_t k);

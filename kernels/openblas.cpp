@@ -28,6 +28,7 @@ std::int64_t gemm_workspace(std::int64_t, std::int64_t, std::int64_t) {
 kernel_table<float> openblas_on(const kernel_table<float>& base) {
   kernel_table<float> table = base;
   table.name = "openblas";
+  table.rows_are_independent = false;
   table.gemm = gemm;
   table.gemm_workspace = gemm_workspace;
   return table;

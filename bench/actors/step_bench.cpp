@@ -29,6 +29,7 @@ using bench::median, bench::must, bench::subject;
 using clock_type = std::chrono::steady_clock;
 
 constexpr std::ptrdiff_t warm_up = 5; // steps
+constexpr int rounds = 9;
 
 double seconds_since(clock_type::time_point start) {
   return std::chrono::duration<double>(clock_type::now() - start).count();
@@ -125,20 +126,27 @@ actor_result through_actors(const subject& s, std::uint32_t workers) {
 }
 
 /// Without the first steps, in which memory is taken and caches are filled, and without the last, which ends with a validation.
+std::vector<double> usual(const std::vector<double>& steps) {
+  return {steps.begin() + warm_up, steps.end() - 1};
+}
+
 void append(std::vector<double>& all, const std::vector<double>& steps) {
-  if (steps.size() > warm_up + 1)
-    all.insert(all.end(), steps.begin() + warm_up, steps.end() - 1);
+  auto some = usual(steps);
+  all.insert(all.end(), some.begin(), some.end());
 }
 
 void measure(const subject& s) {
-  std::vector<double> loop, loop_processor, passes, additions, optimizer, beside, one, one_processor, two, two_processor;
-  for (int round = 0; round < 5; ++round) { // interleaved: the machine's mood is the same for all
+  std::vector<double> loop, loop_processor, passes, additions, optimizer, beside, one, one_processor, two, two_processor, gains, limits;
+  for (int round = 0; round < rounds; ++round) { // interleaved: the machine's mood is the same for all
     auto plain = plain_loop(s);
     auto single = through_actors(s, 1), twice = through_actors(s, 2);
     if (single.hash != plain.hash || twice.hash != plain.hash)
       throw std::runtime_error{"the loop and the actors do not agree on the weights"};
+    auto loops = two_loops(s);
+    gains.push_back(median(usual(single.steps)) / median(usual(twice.steps)));
+    limits.push_back(2 * median(usual(plain.steps)) / median(usual(loops)));
     append(loop, plain.steps);
-    append(beside, two_loops(s));
+    append(beside, loops);
     append(passes, plain.passes);
     append(additions, plain.additions);
     append(optimizer, plain.optimizer);
@@ -164,9 +172,10 @@ void measure(const subject& s) {
   std::printf("  processor time       %8.3f ms in the loop, %.3f ms with 1 worker, %.3f ms with 2: %.1f %% and %.1f %% more\n",
               1e3 * mean(loop_processor), 1e3 * mean(one_processor), 1e3 * mean(two_processor),
               100 * (mean(one_processor) / mean(loop_processor) - 1), 100 * (mean(two_processor) / mean(loop_processor) - 1));
-  std::printf("  actors, 2 workers    %8.3f ms   %6.0f rows/s   %.2f times one\n", 1e3 * median(two), rows / median(two), median(one) / median(two));
+  std::printf("  actors, 2 workers    %8.3f ms   %6.0f rows/s   %.2f times one, the median of %d pairs\n", 1e3 * median(two), rows / median(two),
+              median(gains), rounds);
   std::printf("  two loops at once    %8.3f ms   %6.0f rows/s   %.2f times one\n", 1e3 * median(beside), 2 * rows / median(beside),
-              2 * median(loop) / median(beside));
+              median(limits));
 }
 
 } // namespace

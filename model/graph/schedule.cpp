@@ -96,6 +96,7 @@ struct schedule<T>::parts {
     c.d_in = s.d_in;
     c.saved = s.saved;
     c.scratch = s.scratch;
+    c.helpers = in.helpers;
     return c;
   }
 

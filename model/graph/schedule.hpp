@@ -1,5 +1,6 @@
 /// The derived form of a graph: linear steps with buffers, for one number of rows and one kernel table. Never stored, never
-/// written by hand. The constructor allocates; run() does not.
+/// written by hand. The constructor allocates; run() does not, unless
+/// helpers share a product.
 #pragma once
 #include <enn/model/graph/graph.hpp>
 #include <enn/model/graph/number_fault.hpp>
@@ -26,6 +27,7 @@ struct schedule_inputs {
   std::span<const T> weights;        // the flat weight vector
   T loss_scale = 1;                  // 1 / denominator: the seed of backward, times each loss output's weight
   const number_fault* fault = nullptr; // a test's
+  model::helpers* helpers = nullptr; // with large products; null: nobody
 };
 
 /// One thread at a time.

@@ -1,5 +1,6 @@
 // Products of matrices: matmul over leading extents, and linear = x W + b.
 #include <enn/model/operators/broadcast.hpp>
+#include <enn/model/operators/product.hpp>
 
 #include <algorithm>
 
@@ -28,18 +29,13 @@ struct matmul final : bound_operator<T> {
     b_batched = is_batched(b);
   }
 
-  kernels::gemm_args<T> args(const call<T>& c) const {
-    kernels::gemm_args<T> g;
-    g.scratch = c.scratch;
-    return g;
-  }
   std::int64_t count(std::int64_t rows) const { return elements(outer, rows); }
   std::int64_t a_at(std::int64_t i, std::int64_t rows) const { return i % (a_batched ? a_count * rows : a_count); }
   std::int64_t b_at(std::int64_t i, std::int64_t rows) const { return i % (b_batched ? b_count * rows : b_count); }
 
   void forward(const call<T>& c) const override {
     for (std::int64_t i = 0; i < count(c.rows); ++i) {
-      auto g = args(c);
+      kernels::gemm_args<T> g;
       g.transpose_a = ta;
       g.transpose_b = tb;
       g.m = m, g.n = n, g.k = k;
@@ -49,7 +45,7 @@ struct matmul final : bound_operator<T> {
       g.ldb = tb ? k : n;
       g.c = c.out[0] + i * m * n;
       g.ldc = n;
-      c.kernels->gemm(g);
+      product(c, g);
     }
   }
 
@@ -60,7 +56,7 @@ struct matmul final : bound_operator<T> {
       const T* b = c.in[1] + b_at(i, c.rows) * k * n;
       const T* d = c.d_out[0] + i * m * n;
       if (c.d_in[0]) {
-        auto g = args(c);
+        kernels::gemm_args<T> g;
         g.accumulate = true;
         g.c = c.d_in[0] + a_at(i, c.rows) * m * k;
         if (!ta) { // (m, k) = d (m, n) . op(B)' (n, k)
@@ -72,10 +68,10 @@ struct matmul final : bound_operator<T> {
           g.a = b, g.lda = tb ? k : n, g.transpose_a = tb;
           g.b = d, g.ldb = n, g.transpose_b = true;
         }
-        c.kernels->gemm(g);
+        product(c, g);
       }
       if (c.d_in[1]) {
-        auto g = args(c);
+        kernels::gemm_args<T> g;
         g.accumulate = true;
         g.c = c.d_in[1] + b_at(i, c.rows) * k * n;
         if (!tb) { // (k, n) = op(A)' (k, m) . d (m, n)
@@ -87,14 +83,14 @@ struct matmul final : bound_operator<T> {
           g.a = d, g.lda = n, g.transpose_a = true;
           g.b = a, g.ldb = ta ? m : k, g.transpose_b = ta;
         }
-        c.kernels->gemm(g);
+        product(c, g);
       }
     }
   }
 
   std::int64_t scratch_size(std::int64_t, const kernels::kernel_table<T>& t) const override {
-    return std::max({t.gemm_workspace(m, n, k), t.gemm_workspace(m, k, n), t.gemm_workspace(k, m, n), t.gemm_workspace(k, n, m),
-                     t.gemm_workspace(n, k, m)});
+    return std::max({product_scratch(t, m, n, k), product_scratch(t, m, k, n), product_scratch(t, k, m, n), product_scratch(t, k, n, m),
+                     product_scratch(t, n, k, m)});
   }
 };
 
@@ -139,8 +135,7 @@ struct linear final : bound_operator<T> {
     g.a = c.in[0], g.lda = in;
     g.b = c.in[1], g.ldb = out;
     g.c = c.out[0], g.ldc = out;
-    g.scratch = c.scratch;
-    c.kernels->gemm(g);
+    product(c, g);
     if (bias)
       c.kernels->zip_row(kernels::binary::add, m, out, c.out[0], c.in[2], c.out[0]);
   }
@@ -148,20 +143,19 @@ struct linear final : bound_operator<T> {
     auto m = elements(lead, c.rows);
     kernels::gemm_args<T> g;
     g.accumulate = true;
-    g.scratch = c.scratch;
     if (c.d_in[0]) {
       g.m = m, g.n = in, g.k = out;
       g.a = c.d_out[0], g.lda = out;
       g.b = c.in[1], g.ldb = out, g.transpose_b = true;
       g.c = c.d_in[0], g.ldc = in;
-      c.kernels->gemm(g);
+      product(c, g);
     }
     if (c.d_in[1]) {
       g.m = in, g.n = out, g.k = m;
       g.a = c.in[0], g.lda = in, g.transpose_a = true;
       g.b = c.d_out[0], g.ldb = out, g.transpose_b = false;
       g.c = c.d_in[1], g.ldc = out;
-      c.kernels->gemm(g);
+      product(c, g);
     }
     if (bias && c.d_in[2])
       c.kernels->column_sum(m, out, c.d_out[0], c.d_in[2]);
@@ -169,7 +163,7 @@ struct linear final : bound_operator<T> {
   backward_reads reads() const override { return {3, 0}; }
   std::int64_t scratch_size(std::int64_t rows, const kernels::kernel_table<T>& t) const override {
     auto m = elements(lead, rows);
-    return std::max({t.gemm_workspace(m, out, in), t.gemm_workspace(m, in, out), t.gemm_workspace(in, out, m)});
+    return std::max({product_scratch(t, m, out, in), product_scratch(t, m, in, out), product_scratch(t, in, out, m)});
   }
 };
 

@@ -9,6 +9,7 @@
 #include <enn/kernels/kernel_table.hpp>
 #include <enn/kernels/random.hpp>
 #include <enn/model/graph/graph_builder.hpp>
+#include <enn/model/operators/helpers.hpp>
 
 #include <functional>
 #include <memory>
@@ -30,6 +31,7 @@ struct call {
   std::span<T* const> d_in;        // backward: where gradients of inputs are *added*; null where none is wanted
   T* saved = nullptr;              // saved_size() elements that live from forward to backward
   T* scratch = nullptr;            // scratch_size() elements for the duration of the call
+  model::helpers* helpers = nullptr; // null: nobody
 };
 
 /// Which arrays backward reads: bit i stands for input or output i. Others may be overwritten before.

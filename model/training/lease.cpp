@@ -90,7 +90,7 @@ struct lease_computer::parts {
     if (q.fault)
       weights = changed(*q.fault, weights);
     schedule_inputs<T> in{static_cast<std::uint64_t>(run->settings.train.seed), static_cast<std::uint64_t>(q.step), q.rows,
-                          e.as_weights(weights), static_cast<T>(1 / q.denominator), q.fault};
+                          e.as_weights(weights), static_cast<T>(1 / q.denominator), q.fault, q.helpers};
     auto own = e.as_gradient(gradient);
     s.run(in, own);
     lease_result result;

@@ -6,6 +6,7 @@
 #include <enn/model/data/dataset.hpp>
 #include <enn/model/graph/graph.hpp>
 #include <enn/model/graph/number_fault.hpp>
+#include <enn/model/operators/helpers.hpp>
 #include <enn/model/training/health.hpp>
 #include <enn/model/training/run_state.hpp>
 
@@ -56,6 +57,7 @@ struct lease_request {
   rung start = rung::fast;
   const number_fault* fault = nullptr; // a test's
   bool by_reference = false;           // rung fast: by the reference kernels, which promise the same bits (not to openblas)
+  model::helpers* helpers = nullptr;   // with large products; null: nobody
 };
 
 struct lease_result {

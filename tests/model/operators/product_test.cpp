@@ -1,25 +1,14 @@
+#include "helper_threads.hpp"
+
 #include <enn/kernels/machine.hpp>
 #include <enn/model/operators/product.hpp>
 
 #include <gtest/gtest.h>
 
-#include <thread>
 #include <vector>
 
-namespace enn::model {
+namespace enn::model::test {
 namespace {
-
-/// A thread for each piece.
-struct threads final : helpers {
-  bool are_there() const override { return true; }
-  void run(std::int64_t count, const std::function<void(std::int64_t)>& f) override {
-    ++loops;
-    std::vector<std::jthread> all;
-    for (std::int64_t i = 0; i < count; ++i)
-      all.emplace_back([&f, i] { f(i); });
-  }
-  int loops = 0;
-};
 
 std::vector<float> numbers(std::int64_t count, std::uint64_t seed) {
   std::vector<float> x(static_cast<std::size_t>(count));
@@ -48,7 +37,7 @@ TEST(product, in_pieces_has_the_same_bits) {
         g.b = b.data(), g.ldb = g.transpose_b ? k : n;
         g.ldc = n;
         std::vector<float> scratch(static_cast<std::size_t>(product_scratch(*table, m, n, k)));
-        threads help;
+        helper_threads help;
         call<float> c;
         c.kernels = table;
         c.scratch = scratch.data();
@@ -69,7 +58,7 @@ TEST(product, of_a_library_that_promises_no_order_is_not_shared) {
   if (!table)
     GTEST_SKIP() << why_not;
   auto a = numbers(512 * 512, 1), b = numbers(512 * 512, 2), to = a;
-  threads help;
+  helper_threads help;
   call<float> c;
   c.kernels = table;
   c.helpers = &help;
@@ -81,4 +70,4 @@ TEST(product, of_a_library_that_promises_no_order_is_not_shared) {
 }
 
 } // namespace
-} // namespace enn::model
+} // namespace enn::model::test

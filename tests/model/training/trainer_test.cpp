@@ -1,4 +1,6 @@
 // Training without actors: rows, leases, optimizer, rungs.
+#include "../operators/helper_threads.hpp"
+
 #include <enn/kernels/machine.hpp>
 #include <enn/kernels/random.hpp>
 #include <enn/model/enn.hpp>
@@ -196,6 +198,25 @@ TEST(lease, threads_that_share_run_and_data_compute_the_same) {
     t.join();
   for (const auto& gradient : gradients)
     EXPECT_EQ(gradient, gradients[0]);
+}
+
+TEST(lease, whose_products_are_shared_has_the_same_bits) {
+  auto c = small();
+  c.model.d_model = 256;
+  c.train.kernels = "auto";
+  auto data = sines(c);
+  auto run = define(c, *data);
+  auto tensors = initial_tensors(*run);
+  auto rows = rows_of_step(*run, *data, 1);
+  lease_computer computer{run};
+  helper_threads help;
+  lease_request request{lease_kind::train, 1, data.get(), rows, denominator_of(*data, rows), rung::fast};
+  std::vector<float> alone(tensors.weights.size()), shared = alone;
+  auto losses = computer.compute(request, tensors.weights, alone, {}).losses;
+  request.helpers = &help;
+  EXPECT_EQ(computer.compute(request, tensors.weights, shared, {}).losses, losses);
+  EXPECT_EQ(alone, shared);
+  EXPECT_GT(help.loops, 0);
 }
 
 TEST(lease, predicts_in_raw_units_the_same_for_any_chunk) {

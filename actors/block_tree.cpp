@@ -18,19 +18,19 @@ void add(model::numeric_health& left, const model::numeric_health& right) {
   left.rows.insert(left.rows.end(), right.rows.begin(), right.rows.end());
 }
 
-void add(serialization::flat_vector& left, const serialization::flat_vector& right, const model::chunk_loop& each) {
+void add(serialization::flat_vector& left, const serialization::flat_vector& right, model::helpers* helpers) {
   if (!left.is_seen())
-    return model::add_gradients(left, right, left.edit(), each);
+    return model::add_gradients(left, right, left.edit(), helpers);
   serialization::flat_vector::owned sum(left.size()); // written once, instead of a copy that is then added to
-  model::add_gradients(left, right, sum, each);
+  model::add_gradients(left, right, sum, helpers);
   left = std::move(sum);
 }
 
 } // namespace
 
-void add_sibling(block& left, const block& right, const model::chunk_loop& each) {
+void add_sibling(block& left, const block& right, model::helpers* helpers) {
   assert(left.count == right.count && (left.first ^ left.count) == right.first);
-  add(left.numbers, right.numbers, each);
+  add(left.numbers, right.numbers, helpers);
   for (std::size_t i = 0; i < left.losses.size(); ++i)
     left.losses[i] += right.losses[i];
   left.rungs.insert(left.rungs.end(), right.rungs.begin(), right.rungs.end());
@@ -84,7 +84,7 @@ void block_tree::merge_up(std::uint32_t first) {
       return;
     if (other->first < it->first)
       std::swap(it, other);
-    add_sibling(it->second, other->second, each_);
+    add_sibling(it->second, other->second, helpers_);
     blocks_.erase(other);
   }
 }

@@ -19,8 +19,8 @@ public:
     conflict,  // the same range and rungs with another hash: somebody computed wrongly; both are gone
   };
 
-  /// `leases`: a power of two. `each` may spread the chunks of a sum over threads.
-  explicit block_tree(std::uint32_t leases, model::chunk_loop each = model::one_by_one) : leases_(leases), each_(std::move(each)) {}
+  /// `leases`: a power of two. `helpers`: with the sums; null: nobody.
+  explicit block_tree(std::uint32_t leases, model::helpers* helpers = nullptr) : leases_(leases), helpers_(helpers) {}
 
   /// Adds the block and sums siblings as far up as they are there. Pre: the range is aligned (wire checks it).
   verdict put(block b);
@@ -43,12 +43,12 @@ private:
   void merge_up(std::uint32_t first);
 
   std::uint32_t leases_;
-  model::chunk_loop each_;
+  model::helpers* helpers_;
   std::map<std::uint32_t, block> blocks_;
 };
 
 /// left += right, for siblings. Gradients elementwise, losses in double, health in lease order.
-void add_sibling(block& left, const block& right, const model::chunk_loop& each = model::one_by_one);
+void add_sibling(block& left, const block& right, model::helpers* helpers = nullptr);
 
 template <class Predicate>
 std::vector<block> block_tree::take_alone(Predicate&& is_coming) {

@@ -242,7 +242,7 @@ void broker_state::begin(model::lease_kind kind, row_list rows, row_cuts cuts) {
   t.rows = std::move(rows);
   t.cuts = std::move(cuts);
   t.book = lease_book{leases};
-  t.sums = block_tree{leases, helpers->each()};
+  t.sums = block_tree{leases, helpers.get()};
   t.losses.resize(kind == model::lease_kind::evaluate ? leases : 0);
   issue();
 }
@@ -526,8 +526,7 @@ void broker_state::train(row_list rows) {
 void broker_state::finish_step() {
   const auto& sum = work->sums.blocks().begin()->second;
   auto next = versions->successor();
-  auto done = model::apply_step(*run, sum.numbers, versions->current().tensors, next->tensors, next->state, sum.health,
-                                helpers->each());
+  auto done = model::apply_step(*run, sum.numbers, versions->current().tensors, next->tensors, next->state, sum.health, helpers.get());
   if (!done.weights_finite)
     return self->quit(fail(ec::nonfinite, "step " + std::to_string(next->state.step) + " makes nonfinite weights of a finite gradient of norm "
                                             + std::to_string(done.norm) + "; lower train.learning-rate or train.weight-decay"));

@@ -29,7 +29,7 @@ struct crew::loop {
 
 void crew::run(std::int64_t count, const work& w) {
   if (count < least_)
-    return model::one_by_one(count, w);
+    return model::share(nullptr, count, w);
   auto mine = std::make_shared<loop>(count, w);
   set(mine);
   mine->help();

@@ -1,6 +1,6 @@
 /// Workers without a lease, and the loops over chunks that they help with. It must not matter who does which chunk.
 #pragma once
-#include <enn/model/training/trainer.hpp>
+#include <enn/model/operators/helpers.hpp>
 
 #include <atomic>
 #include <condition_variable>
@@ -24,11 +24,6 @@ public:
   /// Does `count` chunks with those who are here. Nobody does any work of this loop after it. Of two loops at once, helpers take the
   /// one that began last.
   void run(std::int64_t count, const work& w) override;
-  /// run() as a model::chunk_loop, which this outlives.
-  model::chunk_loop each() {
-    return [this](std::int64_t count, const work& w) { run(count, w); };
-  }
-
   bool are_there() const override { return here_ > 0; }
 
   /// From one dismiss() to the next.

@@ -154,7 +154,7 @@ void supervisor_state::begin_task(std::uint64_t number) {
   if (number <= task)
     return;
   task = number;
-  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases), helpers->each());
+  sums.emplace(static_cast<std::uint32_t>(run->settings.train.leases), helpers.get());
   give_room(queue.size());
   queue.clear();
 }

@@ -16,4 +16,12 @@ protected:
   ~helpers() = default;
 };
 
+/// who->run(count, f), or one by one here if `who` is null.
+inline void share(helpers* who, std::int64_t count, const std::function<void(std::int64_t)>& f) {
+  if (who)
+    return who->run(count, f);
+  for (std::int64_t i = 0; i < count; ++i)
+    f(i);
+}
+
 } // namespace enn::model

@@ -30,9 +30,9 @@ std::int64_t chunks_of(std::int64_t size, std::int64_t chunk) {
 }
 
 /// Squares in double, a chunk at a time; then chunks as a tree, neighbours first.
-double norm_of(const kernels::kernel_table<float>& k, std::span<const float> gradient, const chunk_loop& each) {
+double norm_of(const kernels::kernel_table<float>& k, std::span<const float> gradient, model::helpers* helpers) {
   std::vector<double> sums(static_cast<std::size_t>(chunks_of(count(gradient), norm_chunk)));
-  each(count(sums), [&](std::int64_t i) {
+  share(helpers, count(sums), [&](std::int64_t i) {
     auto first = i * norm_chunk;
     sums[static_cast<std::size_t>(i)] = k.sum_of_squares(std::min(norm_chunk, count(gradient) - first), gradient.data() + first);
   });
@@ -118,9 +118,9 @@ void update::average(std::int64_t first, std::int64_t size) const {
 }
 
 /// True: all new weights are finite.
-bool apply_to_all(const update& u, const weight_layout& layout, const chunk_loop& each) {
+bool apply_to_all(const update& u, const weight_layout& layout, model::helpers* helpers) {
   std::atomic<bool> finite = true;
-  each(chunks_of(layout.size, elementwise_chunk), [&](std::int64_t i) {
+  share(helpers, chunks_of(layout.size, elementwise_chunk), [&](std::int64_t i) {
     for (const auto& span : layout.spans) {
       auto first = std::max(span.offset, i * elementwise_chunk), end = std::min(span.offset + span.size, (i + 1) * elementwise_chunk);
       if (first < end && !u.apply(first, end - first, span.decay))
@@ -166,14 +166,9 @@ void count_step(bool applied, run_state& state) {
 
 } // namespace
 
-void one_by_one(std::int64_t count, const std::function<void(std::int64_t)>& f) {
-  for (std::int64_t i = 0; i < count; ++i)
-    f(i);
-}
-
-void add_gradients(std::span<const float> left, std::span<const float> right, std::span<float> sum, const chunk_loop& each) {
+void add_gradients(std::span<const float> left, std::span<const float> right, std::span<float> sum, model::helpers* helpers) {
   const auto& k = any_kernels();
-  each(chunks_of(count(sum), elementwise_chunk), [&](std::int64_t i) {
+  share(helpers, chunks_of(count(sum), elementwise_chunk), [&](std::int64_t i) {
     auto first = i * elementwise_chunk, size = std::min(elementwise_chunk, count(sum) - first);
     k.zip(kernels::binary::add, size, left.data() + first, right.data() + first, sum.data() + first);
   });
@@ -191,12 +186,12 @@ training_tensors initial_tensors(const run_definition& run) {
 }
 
 step_report apply_step(const run_definition& run, std::span<const float> gradient, const training_tensors& now, training_tensors& next,
-                       run_state& state, const numeric_health& health, const chunk_loop& each) {
+                       run_state& state, const numeric_health& health, model::helpers* helpers) {
   const auto& k = any_kernels();
   const auto& t = run.settings.train;
   step_report report;
   report.learning_rate = learning_rate(run, state);
-  report.norm = norm_of(k, gradient, each);
+  report.norm = norm_of(k, gradient, helpers);
   bool clip = t.clip_norm > 0 && report.norm > t.clip_norm;
   auto length = clip ? t.clip_norm : report.norm;
   report.applied = health.ok() && std::isfinite(report.norm) && length <= range_limit; // so moments, squares included, stay finite
@@ -206,7 +201,7 @@ step_report apply_step(const run_definition& run, std::span<const float> gradien
     update u{.k = k, .is_sgd = t.optimizer == "sgd", .common = coefficients_of(t, report.learning_rate, scale, state.applied_steps),
              .weight_decay = static_cast<float>(t.weight_decay), .average_share = average_share(t.average_decay, state.applied_steps),
              .gradient = gradient.data(), .now = now, .next = next};
-    report.weights_finite = apply_to_all(u, run.layout, each);
+    report.weights_finite = apply_to_all(u, run.layout, helpers);
   } else if (&now != &next) {
     next = now;
   }

@@ -10,7 +10,6 @@
 #include <enn/model/training/health.hpp>
 #include <enn/model/training/run_state.hpp>
 
-#include <functional>
 #include <memory>
 #include <span>
 
@@ -80,13 +79,9 @@ private:
   std::unique_ptr<parts> parts_;
 };
 
-/// Calls f(0) .. f(count - 1), each once, in any order or at once, and returns when all have returned.
-using chunk_loop = std::function<void(std::int64_t count, const std::function<void(std::int64_t)>& f)>;
-void one_by_one(std::int64_t count, const std::function<void(std::int64_t)>& f);
-
-/// sum = left + right, elementwise, for two sibling blocks; `sum` may be `left`. Same bits on every kernel set. `each` may spread
-/// chunks over threads.
-void add_gradients(std::span<const float> left, std::span<const float> right, std::span<float> sum, const chunk_loop& each = one_by_one);
+/// sum = left + right, elementwise, for two sibling blocks; `sum` may be `left`. Same bits on every kernel set, and
+/// whoever helps.
+void add_gradients(std::span<const float> left, std::span<const float> right, std::span<float> sum, model::helpers* helpers = nullptr);
 
 /// Weights and moments: with run_state, a training version.
 struct training_tensors {
@@ -103,9 +98,9 @@ struct step_report {
 /// One optimizer step from `now` to `next`, which may be the same: clip by global norm, AdamW or SGD, moving average, state.step + 1.
 /// `health`: of all accepted leases; not ok: no rung gave a gradient that can be trusted, so the step is skipped, as it is if the
 /// gradient is nonfinite or, clipped, beyond range_limit. After `pin_after` skips in a row leases start on the master rung for
-/// `pin_steps` steps after the last one. `each` may spread chunks over threads; no bit depends on it.
+/// `pin_steps` steps after the last one. No bit depends on who helps.
 step_report apply_step(const run_definition& run, std::span<const float> gradient, const training_tensors& now, training_tensors& next,
-                       run_state& state, const numeric_health& health = {}, const chunk_loop& each = one_by_one);
+                       run_state& state, const numeric_health& health = {}, model::helpers* helpers = nullptr);
 inline constexpr std::int64_t pin_after = 3, pin_steps = 256;
 
 /// The weights that are evaluated, predicted with and chosen as best: the average if there is one.

@@ -1,4 +1,4 @@
-/// Helpers for tests: a thread for each piece.
+/// Helpers for tests: a thread for each piece, the last piece first.
 #pragma once
 #include <enn/model/operators/helpers.hpp>
 
@@ -12,7 +12,7 @@ struct helper_threads final : helpers {
   void run(std::int64_t count, const std::function<void(std::int64_t)>& f) override {
     ++loops;
     std::vector<std::jthread> all;
-    for (std::int64_t i = 0; i < count; ++i)
+    for (auto i = count - 1; i >= 0; --i)
       all.emplace_back([&f, i] { f(i); });
   }
   int loops = 0;

@@ -11,7 +11,6 @@
 #include <cmath>
 #include <numeric>
 #include <set>
-#include <thread>
 
 namespace enn::model::test {
 namespace {
@@ -280,15 +279,6 @@ struct one_weight {
   }
 };
 
-/// Backwards, and two at a time.
-void at_once(std::int64_t count, const std::function<void(std::int64_t)>& f) {
-  for (auto i = count - 1; i >= 0; i -= 2) {
-    std::jthread other{f, i};
-    if (i > 0)
-      f(i - 1);
-  }
-}
-
 TEST(optimizer, gives_the_same_bits_in_place_and_elsewhere_whoever_computes_which_chunk) {
   for (std::string optimizer : {"adamw", "sgd"}) {
     one_weight o;
@@ -296,6 +286,7 @@ TEST(optimizer, gives_the_same_bits_in_place_and_elsewhere_whoever_computes_whic
     o.c.train.average_decay = 0.9;
     o.c.model.d_model = 160; // several chunks
     o.start();
+    helper_threads help;
     ASSERT_GT(o.gradient.size(), std::size_t{1} << 19);
     for (std::size_t i = 0; i < o.gradient.size(); ++i)
       o.gradient[i] = std::sin(static_cast<float>(i));
@@ -304,7 +295,7 @@ TEST(optimizer, gives_the_same_bits_in_place_and_elsewhere_whoever_computes_whic
     for (int step = 0; step < 3; ++step) {
       auto here = apply_step(*o.run, o.gradient, o.tensors, o.tensors, o.state);
       training_tensors next;
-      auto there = apply_step(*o.run, o.gradient, other, next, state, {}, at_once);
+      auto there = apply_step(*o.run, o.gradient, other, next, state, {}, &help);
       other = std::move(next);
       EXPECT_TRUE(here.applied && there.applied);
       EXPECT_EQ(here.norm, there.norm);
@@ -315,7 +306,7 @@ TEST(optimizer, gives_the_same_bits_in_place_and_elsewhere_whoever_computes_whic
     }
     o.gradient[5] = std::numeric_limits<float>::infinity();
     training_tensors next;
-    EXPECT_FALSE(apply_step(*o.run, o.gradient, other, next, state, {}, at_once).applied);
+    EXPECT_FALSE(apply_step(*o.run, o.gradient, other, next, state, {}, &help).applied);
     EXPECT_EQ(next.weights, other.weights);
     EXPECT_EQ(next.average, other.average);
   }

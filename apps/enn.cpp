@@ -99,7 +99,8 @@ int run(int argc, char** argv) {
     auto* sub = app.add_subcommand(c.name, c.meaning);
     sub->callback([&chosen, act = c.declare(*sub)] { chosen = act; });
   }
-  app.footer("enn COMMAND --help tells more. Exit status: 0, 2 usage, 3 data, 4 run, 5 checkpoint, 129, 130 and 143 signals.");
+  app.footer("enn COMMAND --help tells more. Exit status: 0, 2 usage, 3 data, 4 run, 5 checkpoint, 129, 130 and 143 signals, "
+             "137 killed again and again under --restart.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) { // --help, --version

@@ -186,4 +186,8 @@ caf::expected<tls_session> tls::client(int socket) const {
   return result;
 }
 
+tls_thread_end::~tls_thread_end() {
+  OPENSSL_thread_stop();
+}
+
 } // namespace enn::actors

@@ -57,4 +57,13 @@ private:
   std::shared_ptr<ssl_ctx_st> context_;
 };
 
+/// For users of the above whose thread nobody joins, destroyed there after all else: frees what OpenSSL keeps for the thread, which would
+/// otherwise be freed while the process may already be at its end.
+struct tls_thread_end {
+  tls_thread_end() = default;
+  tls_thread_end(const tls_thread_end&) = delete;
+  tls_thread_end& operator=(const tls_thread_end&) = delete;
+  ~tls_thread_end();
+};
+
 } // namespace enn::actors

@@ -241,7 +241,7 @@ using dialler_ptr = dialler_actor::stateful_pointer<dialler_state>;
 struct dialler_state {
   static inline const char* name = "dialler";
   dialler_ptr self = nullptr;
-  tls_thread_end last; // CAF's thread of a detached actor; before what uses it
+  tls_thread_end thread_end; // of a detached actor, which CAF does not join; declared before what uses TLS, so destroyed after it
   tls guard;
   address at;
   descriptor watched; // the latest connection, unless it is over

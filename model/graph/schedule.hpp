@@ -1,6 +1,5 @@
 /// The derived form of a graph: linear steps with buffers, for one number of rows and one kernel table. Never stored, never
-/// written by hand. The constructor allocates; run() does not, unless helpers share a
-/// product.
+/// written by hand. The constructor allocates; run() does not, unless helpers share a product.
 #pragma once
 #include <enn/model/graph/graph.hpp>
 #include <enn/model/graph/number_fault.hpp>

@@ -79,8 +79,7 @@ private:
   std::unique_ptr<parts> parts_;
 };
 
-/// sum = left + right, elementwise, for two sibling blocks; `sum` may be `left`. Same bits on every kernel set, and
-/// whoever helps.
+/// sum = left + right, elementwise, for two sibling blocks; `sum` may be `left`. Same bits on every kernel set, and whoever helps.
 void add_gradients(std::span<const float> left, std::span<const float> right, std::span<float> sum, model::helpers* helpers = nullptr);
 
 /// Weights and moments: with run_state, a training version.
